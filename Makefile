@@ -245,6 +245,10 @@ accept-hole: setup ## Accept that a market has no bars of a session (ARGS="MARKE
 history: setup ## Fetch years of bars, compute the ratings, write a page (ARGS="--candidates FILE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: daily-bars
+daily-bars: setup ## Fetch the closed bars of the exchanges of sources.toml (ARGS="--source NAME --candidates FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: fetch-bars
 fetch-bars: setup ## Fetch daily bars of a source (ARGS="--source NAME --candidates FILE")
 	$(BIN)/tvfeast $@ $(ARGS)

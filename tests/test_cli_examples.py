@@ -34,6 +34,7 @@ NOT_RUN = {
     "doctor": "it is run by test_doctor",
     "fetch-bars": "it needs a source",
     "history": "likewise; it is run by its own tests",
+    "daily-bars": "likewise",
     "import-features": "it needs a group of files",
     "data-docs": "it takes seconds to import Great Expectations",
     "universe import": "it needs a file",

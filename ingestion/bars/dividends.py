@@ -8,10 +8,11 @@ that there was no dividend.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,9 @@ from ingestion.lakehouse import (
     read_symbols,
 )
 
-_NEEDED = (Role.TIME, Role.AMOUNT)
+NEEDED_OF_DIVIDENDS = (Role.TIME, Role.AMOUNT)
+DIVIDEND_ROLES = (*NEEDED_OF_DIVIDENDS, Role.CURRENCY, Role.SYMBOL)
+"""What the columns of a table of dividends mean."""
 _MINOR_UNITS = {"GBp": "GBX", "GBx": "GBX", "ZAc": "ZAC", "ILa": "ILA"}
 """Hundredths of a currency, as vendors write them, by TradingView's code."""
 
@@ -92,9 +95,9 @@ def read_dividends(
         If the file cannot be read, or names tickers of no exchange.
     """
     read, days = 0, dict[tuple[str, int], list[Dividend]]()
-    for number, file in enumerate(read_batches(path, _NEEDED, date_format)):
+    for number, file in enumerate(read_batches(path, NEEDED_OF_DIVIDENDS, date_format)):
         read += len(file) + len(file.broken)
-        for each in _dividends_of(file, naming, refusals, currencies, is_first=number == 0):
+        for each in dividends_of(file, naming, refusals, currencies, is_first=number == 0):
             days.setdefault((each.symbol, each.close), []).append(each)
 
     def refuse(each: Dividend) -> None:
@@ -107,7 +110,7 @@ def read_dividends(
     return DividendsFile(read, repeated, dividends)
 
 
-def _dividends_of(
+def dividends_of(
     file: VendorFile,
     naming: Naming,
     refusals: Refusals,
@@ -186,25 +189,49 @@ def as_traded(dividends: Iterable[Dividend], ratios: Mapping[Dividend, float]) -
     return [replace(each, amount=each.amount * ratios[each]) for each in dividends]
 
 
+class RecordedDividends(NamedTuple):
+    """What was appended of some dividends."""
+
+    parts: list[Part]
+    written: int
+    restated: int
+    """Among the written, those of which another amount or currency was recorded before."""
+    new: list[Dividend]
+    """The written."""
+    overruled: list[Dividend]
+    """Those unlike recorded ones that stay."""
+
+
 def record_dividends(
-    lakehouse: Lakehouse, dividends: Iterable[Dividend], source: str, now: datetime, run_id: str
-) -> tuple[list[Part], int, int]:
+    lakehouse: Lakehouse,
+    dividends: Mapping[Dividend, float],
+    source: str,
+    now: datetime,
+    run_id: str,
+    stays: Callable[[str], bool] = lambda _: False,
+) -> RecordedDividends:
     """Append the dividends that are not recorded yet; the caller has the lakehouse's lock.
 
-    Returns
-    -------
-    tuple[list[Part], int, int]
-        The parts, how many dividends are in them, and how many of these restate an amount or a
-        currency.
+    Parameters
+    ----------
+    dividends
+        Each with the difference from a recorded amount that counts as none.
+    stays
+        Whether what is recorded of a source stays as it is.
     """
     versions = read_current(list_parts(lakehouse, DIVIDENDS), DIVIDENDS).to_pylist()
     known = {(row["symbol"], row["timestamp"]): row for row in versions}
-    rows, restated = [], 0
-    for each in dividends:
+    rows, new, restated, overruled = [], [], 0, []
+    for each, rounding in dividends.items():
         before = known.get((each.symbol, each.close))
-        if before and (before["amount"], before["currency"]) == (each.amount, each.currency):
+        is_alike = before and abs(before["amount"] - each.amount) <= rounding
+        if before and is_alike and before["currency"] == each.currency:
+            continue
+        if before and stays(before["source"]):
+            overruled.append(each)
             continue
         restated += before is not None
+        new.append(each)
         rows.append(
             {
                 "timestamp": each.close,
@@ -219,7 +246,8 @@ def record_dividends(
                 "source": source,
             }
         )
-    return append_rows(lakehouse, DIVIDENDS, rows, run_id), len(rows), restated
+    parts = append_rows(lakehouse, DIVIDENDS, rows, run_id)
+    return RecordedDividends(parts, len(rows), restated, new, overruled)
 
 
 def read_paid(lakehouse: Lakehouse, first: date, last: date, known_at: datetime | None) -> pa.Table:

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, SymbolTable
 from ingestion.bars.bar_reader import BarBatch, BarReader
+from ingestion.bars.dividends import DIVIDEND_ROLES, NEEDED_OF_DIVIDENDS
 from ingestion.bars.header import NEEDED, Role, header_of_line
 from ingestion.bars.layout import lacks, plain_column
 from ingestion.bars.reading import VendorFile
@@ -41,7 +42,14 @@ from ingestion.base.loading import what_happened
 from ingestion.base.redaction import Redaction
 from ingestion.base.retry_after import retry_after
 from ingestion.base.wording import some_of
-from ingestion.catalog import BarRequest, BarSource, BarTable, SourceBusy, SplitTable
+from ingestion.catalog import (
+    BarRequest,
+    BarSource,
+    BarTable,
+    DividendTable,
+    SourceBusy,
+    SplitTable,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -202,6 +210,8 @@ class AnswerRows:
     """One for each table that is one."""
     problems: tuple[str, ...]
     """What is wrong with the other tables, and why the source stopped early."""
+    dividends: tuple[tuple[VendorFile, int | None], ...] = ()
+    """The tables of dividends, each with the decimals to which its amounts are rounded."""
 
     def __str__(self) -> str:
         return str(self.answer)
@@ -213,6 +223,7 @@ class AnswerRows:
     def of(cls, answer: Answer) -> AnswerRows:
         """Read what a source yielded."""
         files: list[VendorFile] = []
+        dividends: list[tuple[VendorFile, int | None]] = []
         problems = [answer.problem] if answer.problem else []
         done = 0
         for each in answer.tables:
@@ -222,8 +233,11 @@ class AnswerRows:
                 problems.append(str(error))
                 continue
             done += max(map(len, several), default=0)
-            files += several
-        return cls(answer, tuple(files), tuple(problems))
+            if isinstance(each.value, DividendTable):
+                dividends += [(file, each.value.decimals) for file in several]
+            else:
+                files += several
+        return cls(answer, tuple(files), tuple(problems), tuple(dividends))
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -318,9 +332,9 @@ def _rows_of(answer: Answer, yielded: Yielded, done: int) -> Iterator[VendorFile
     columns = _columns(table.columns)
     if isinstance(columns, str):
         raise fault(f"yielded {columns}")
-    is_of_splits = isinstance(table, SplitTable)
-    header = header_of_line(list(columns))
-    if problem := lacks(header, (Role.TIME, Role.SPLIT_RATIO) if is_of_splits else NEEDED):
+    needed, wanted = _roles_of(table)
+    header = header_of_line(list(columns), needed)
+    if problem := lacks(header, needed):
         raise fault(f"yielded a table with {problem}")
     sizes = {name: len(column) for name, column in columns.items()}
     if len(set(sizes.values())) > 1:
@@ -331,13 +345,22 @@ def _rows_of(answer: Answer, yielded: Yielded, done: int) -> Iterator[VendorFile
     for series in header.series:
         of_roles = {role: arrays[at[0]] for role, at in series.columns.items()}
         name = table.symbol or series.name
-        if is_of_splits:
-            of_roles = {role: each for role, each in of_roles.items() if role in SPLIT_ROLES}
+        if wanted:
+            of_roles = {role: each for role, each in of_roles.items() if role in wanted}
         if name is None and Role.SYMBOL not in of_roles:
             if len(answer.request.symbols) > 1:
                 raise fault("yielded a table that does not say whose bars it has: give its symbol")
             name = answer.request.symbol
         yield VendorFile(Path(str(answer)), of_roles, rows, name=name)
+
+
+def _roles_of(table: BarTable) -> tuple[Sequence[Role], Sequence[Role]]:
+    """Return which columns a table must have, and which count; of bars all do."""
+    if isinstance(table, SplitTable):
+        return (Role.TIME, Role.SPLIT_RATIO), SPLIT_ROLES
+    if isinstance(table, DividendTable):
+        return NEEDED_OF_DIVIDENDS, DIVIDEND_ROLES
+    return NEEDED, ()
 
 
 def _columns(table: Any) -> dict[str, Any] | str:

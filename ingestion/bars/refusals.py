@@ -126,8 +126,10 @@ class Refusals:
         """The reason of most refusals; None if there are none."""
         return self.by_reason.most_common(1)[0][0] if self.by_reason else None
 
-    def save(self, lakehouse: Lakehouse, run_id: str) -> RunFile | None:
+    def save(self, lakehouse: Lakehouse, run_id: str, prefix: str = "") -> RunFile | None:
         """Put the whole list into the run's folder, :data:`REFUSED_FILE`; None if it is empty.
+
+        A prefix goes before the file's name, where several jobs of a run refuse bars.
 
         A column for each field of :class:`Refusal`. Nothing can be added afterwards.
         """
@@ -136,7 +138,7 @@ class Refusals:
         self._flush()
         if self._writer is not None:
             self._writer.close()
-        return write_run_file(lakehouse, run_id, REFUSED_FILE, self._staging)
+        return write_run_file(lakehouse, run_id, f"{prefix}{REFUSED_FILE}", self._staging)
 
     def _flush(self) -> None:
         if self._writer is None:

@@ -15,6 +15,7 @@ from ingestion.catalog.bar_source import (
     BarRequest,
     BarSource,
     BarTable,
+    DividendTable,
     SourceBusy,
     SplitTable,
     TimesMean,
@@ -24,6 +25,7 @@ from ingestion.catalog.catalog import Catalog
 from ingestion.catalog.cross_section import CrossSection
 from ingestion.catalog.datasets import (
     ABSENCES,
+    ABSENT_BARS,
     ACCEPTED_HOLES,
     DATASETS,
     DIVIDENDS,
@@ -46,6 +48,7 @@ from ingestion.catalog.universes import Condition, Listing, Universe
 
 __all__ = [
     "ABSENCES",
+    "ABSENT_BARS",
     "ACCEPTED_HOLES",
     "DATASETS",
     "DIVIDENDS",
@@ -69,6 +72,7 @@ __all__ = [
     "Condition",
     "CrossSection",
     "Dataset",
+    "DividendTable",
     "Dtype",
     "Excess",
     "FeatureGroup",

@@ -111,6 +111,24 @@ class SplitTable(BarTable):
 
 
 @dataclass(frozen=True)
+class DividendTable(BarTable):
+    """All dividends of a symbol, or of several, between the dates of the request.
+
+    Columns ``date`` (the ex-date) and ``amount`` per share, and ``currency`` where it is known.
+    Amounts are adjusted for later splits as the source's prices are, and turned back as these are.
+    A table without a row says that there was no dividend.
+
+    Parameters
+    ----------
+    decimals
+        To how many decimals a vendor rounds amounts that it has adjusted. Of the amounts that would
+        be rounded so the one with the fewest decimals is taken; None if they are not rounded.
+    """
+
+    decimals: int | None = None
+
+
+@dataclass(frozen=True)
 class BarSource:
     """A source of daily bars.
 

@@ -20,6 +20,7 @@ from ingestion.base.errors import CatalogError
 from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.cross_section import CrossSection
+from ingestion.catalog.daily_sources import DailySources, load_daily_sources
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.declarations import (
     CHOICE,
@@ -56,6 +57,8 @@ class Catalog:
     others: tuple[FeatureGroup, ...] = ()
     """Groups that are declared and do not run; rows of an earlier choice are kept."""
     sources: tuple[BarSource, ...] = ()
+    daily: DailySources = field(default_factory=DailySources)
+    """Which exchanges' closed bars flows fetch from bar sources."""
 
     @classmethod
     def load(
@@ -101,6 +104,7 @@ class Catalog:
                 {column.scanner for group in bound for column in group.scanned if column.scanner},
             ),
             sources=tuple(each.value for each in sources),
+            daily=load_daily_sources(repository, [each.value for each in sources]),
         )
         for each in services:
             all_of_it._check_service(each)

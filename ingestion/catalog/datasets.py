@@ -226,6 +226,21 @@ MISSED_BARS = Dataset(
     ),
 )
 
+ABSENT_BARS = Dataset(
+    name="absent_bars",
+    meaning="sessions of which a bar source gave no good bar, however often it was asked: they are "
+    "not asked for any more",
+    storage="absent_bars",
+    columns=(
+        TIMESTAMP,
+        SYMBOL,
+        Column("session", Dtype.STRING, "local date of the session, ISO 8601", nullable=False),
+        replace(EVENT_TIMESTAMP, meaning="close of the session"),
+        replace(CREATED_TIMESTAMP, meaning="when this was recorded"),
+        Column("source", Dtype.STRING, "the bar source that was asked", nullable=False),
+    ),
+)
+
 UNIVERSE_MEMBERS = Dataset(
     name="universe_members",
     meaning="who was in a universe, as it was known: of each complete answer one row per member, "
@@ -255,6 +270,6 @@ UNIVERSE_MEMBERS = Dataset(
 
 DATASETS: tuple[Dataset, ...] = (
     *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
-    *(UNIVERSE_MEMBERS, DIVIDENDS),
+    *(UNIVERSE_MEMBERS, DIVIDENDS, ABSENT_BARS),
 )
 """What the lakehouse contains beside the groups."""

@@ -94,12 +94,13 @@ def catalog_text(listing: CatalogListing) -> str:
                 str(source.priority),
                 "split-adjusted" if source.adjusted else "as traded",
                 ", ".join(source.exchanges) or "all",
+                ", ".join(source.daily) or "–",
                 source.meaning,
             ]
             for source in listing.sources
         ]
-        head = ["bar source", "priority", "prices", "exchanges", "meaning"]
-        tables.append(table(head, sources, {0, 2, 3, 4}))
+        head = ["bar source", "priority", "prices", "exchanges", "in each flow", "meaning"]
+        tables.append(table(head, sources, {0, 2, 3, 4, 5}))
     if listing.others:
         tables.append(_groups_table(listing.others, "runs if groups.toml lists it"))
     ruled: dict[tuple[str, str], list[str]] = {}

@@ -12,6 +12,7 @@ from ingestion.base.errors import demand_all
 from ingestion.base.wording import counted
 from ingestion.cli.bars import cross_sections_text, local_text
 from ingestion.cli.checks import online_text, validate_text
+from ingestion.cli.daily_bars import daily_text
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.ingest import (
     bars_text,
@@ -193,6 +194,7 @@ def _step_text(step: StepOutcome) -> str:
     if step.reason:
         return f"{step.status.upper()}: {step.reason}"
     job = "feature-ingest" if step.group else step.name
+    job = "daily-bars" if job.startswith("daily-bars ") else job
     return _TEXTS[job](step.result).partition("\n")[0]
 
 
@@ -201,6 +203,7 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "data-ingest": bars_text,
     "meta-ingest": symbols_text,
     "feature-ingest": ingest_text,
+    "daily-bars": daily_text,
     "local-features": local_text,
     "cross-sections": cross_sections_text,
     "validate": validate_text,

@@ -40,6 +40,7 @@ TASKS: dict[str, dict[str, str]] = {
         "data-ingest": "ingest",
         "meta-ingest": "ingest",
         "feature-ingest": "ingest",
+        "daily-bars": "daily_bars",
         "local-features": "bars",
         "validate": "checks",
         "materialize": "daily",

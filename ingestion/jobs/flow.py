@@ -25,6 +25,7 @@ from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, validate
 from ingestion.jobs.compute.cross_sections import cross_sections
 from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.ingest.daily_bars import DailyRequest, DailyResult, fetch_daily
 from ingestion.jobs.ingest.data_ingest import BARS, data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
@@ -295,7 +296,7 @@ def _chain(
     profile: str,
     universe: Universe | None,
 ) -> tuple[tuple[_Step, ...], Callable[[], Scans]]:
-    asked = request
+    asked, min_coverage, daily = request, request.min_coverage, project.catalog.daily
 
     @cache
     def needed(group: FeatureGroup) -> Needed:
@@ -326,6 +327,14 @@ def _chain(
             return feature_ingest(project, of_group, run, scans(), needed(group))
         except NotDue as why:
             raise _NothingToDo(str(why)) from None
+
+    def fetch(name: str) -> DailyResult:
+        named = asked.source.symbols
+        among = scans().table(BARS.name).snapshot.rows if named is None else named
+        symbols = daily.symbols(name, among)
+        if not symbols:
+            raise _NothingToDo("it has none of these symbols")
+        return fetch_daily(project, DailyRequest(name, asked.source, symbols, min_coverage), run)
 
     def compute() -> object:
         if newest_part(project.lakehouse, OHLCV_1D) is None:
@@ -374,6 +383,14 @@ def _chain(
         *(
             _Step(_ingest_step(project, group), group.name, needs, partial(snapshot, group))
             for group in groups
+        ),
+        *(
+            _Step(f"daily-bars {name}", None, needs, partial(fetch, name))
+            for name in daily.names
+            # Of a universe's members, and of a market, nobody knows yet who they are.
+            if universe
+            or daily.symbols(name, asked.source.symbols or [])
+            or asked.source.symbols is None
         ),
         _Step("local-features", None, (), compute),
         *(

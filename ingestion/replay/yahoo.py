@@ -28,6 +28,8 @@ class Series:
 
     bars: Sequence[tuple[Any, ...]]
     splits: Sequence[tuple[date, float, float]] = ()
+    dividends: Sequence[tuple[date, float]] = ()
+    """Ex-date, and amount per share as it traded then."""
     zone: str = NEW_YORK
     opens: time = time(9, 30)
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -85,34 +87,47 @@ class ReplayYahoo(Vendor):
         quote = {each: list(column) for each, column in zip(names, columns, strict=True)}
         meta = {
             "symbol": name,
+            "currency": "USD",
             "exchangeTimezoneName": series.zone,
             "dataGranularity": parameters["interval"],
             **series.extra,
         }
-        splits = {}
+        splits, dividends = {}, {}
         for day, new, old in series.splits:
             at = int(datetime.combine(day, series.opens, zone).timestamp())
             if first <= at <= last:
                 event = {"date": at, "numerator": new, "denominator": old}
                 splits[str(at)] = event | {"splitRatio": f"{new:g}:{old:g}"}
+        for day, amount in series.dividends:
+            at = int(datetime.combine(day, series.opens, zone).timestamp())
+            if first <= at <= last:
+                adjusted = round(amount / _factor(day, factors), 6)
+                dividends[str(at)] = {"amount": adjusted, "date": at}
         result: dict[str, Any] = {"meta": meta, "indicators": {"quote": [quote if rows else {}]}}
         if rows:
             result["timestamp"] = list(stamps)
-        if splits:
-            result["events"] = {"splits": splits}
+        events = {"dividends": dividends, "splits": splits}
+        if any(events.values()):
+            result["events"] = {name: each for name, each in events.items() if each}
         return Reply({"chart": {"result": [result], "error": None}})
 
 
 def _adjusted(
     day: date, values: Sequence[Any], splits: Sequence[tuple[date, float, float]]
 ) -> list[Any]:
+    factor = _factor(day, splits)
+    *prices, volume = values
+    adjusted = [None if price is None else price / factor for price in prices]
+    return [*adjusted, None if volume is None else round(volume * factor)]
+
+
+def _factor(day: date, splits: Sequence[tuple[date, float, float]]) -> float:
+    """Return the product of the ratios of the splits after a date."""
     factor = 1.0
     for ex_date, new, old in splits:
         if day < ex_date:
             factor *= new / old
-    *prices, volume = values
-    adjusted = [None if price is None else price / factor for price in prices]
-    return [*adjusted, None if volume is None else round(volume * factor)]
+    return factor
 
 
 def _error(code: str, description: str, status: int) -> Reply:

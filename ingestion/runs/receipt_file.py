@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -117,7 +117,16 @@ def receipts_told(
     after
         Only of runs that are later than this one.
     """
-    for file in run_files(lakehouse, name, after):
+    return told_by(run_files(lakehouse, name, after), read, passed_over)
+
+
+def told_by(
+    files: Iterable[RunFile],
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
+) -> Iterator[Told]:
+    """Yield what some receipts say, in their order; see :func:`receipts_told`."""
+    for file in files:
         told = receipt_told(file, read, partial(_unless_gone, file, passed_over))
         if told is not None:
             yield told

@@ -156,7 +156,7 @@ class _Look:
         if recorded:
             if sha256 not in {each.sha256 for each in recorded}:
                 self._name(file, _change(self.lakehouse, file, recorded))
-        elif not is_receipt and file.name not in (QUARANTINE_FILE, REFUSED_FILE):
+        elif not is_receipt and not file.name.endswith((QUARANTINE_FILE, REFUSED_FILE)):
             self._name(file, _FOREIGN)
         elif ledger is not None:
             self._name(file, _UNRECORDED)

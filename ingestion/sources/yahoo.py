@@ -1,4 +1,4 @@
-"""Yahoo Finance's chart endpoint: daily bars with splits.
+"""Yahoo Finance's chart endpoint: daily bars with splits and dividends.
 
 It is not documented by Yahoo. What is known of it: ``GET /v8/finance/chart/TICKER`` with
 ``period1``, ``period2`` (Unix seconds), ``interval=1d`` and ``events=div,splits``. Prices and
@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ingestion.base import clock
-from ingestion.catalog import BarRequest, BarTable, SourceBusy, SplitTable
+from ingestion.catalog import BarRequest, BarTable, DividendTable, SourceBusy, SplitTable
 from ingestion.sources.http import HttpFault, get_json
 
 YAHOO = "https://query1.finance.yahoo.com"
@@ -64,7 +64,7 @@ def ticker(symbol: str) -> str:
 
 
 def tables(want: BarRequest) -> Iterator[BarTable]:
-    """Yield the splits of a symbol, and its bars.
+    """Yield the splits of a symbol, its dividends, and its bars.
 
     Raises
     ------
@@ -80,6 +80,7 @@ def tables(want: BarRequest) -> Iterator[BarTable]:
         return
     zone = ZoneInfo(chart["meta"]["exchangeTimezoneName"])
     yield SplitTable(_splits(chart, zone))
+    yield DividendTable(_dividends(chart, zone, want), decimals=6)
     yield BarTable(_bars(chart, zone, want))
 
 
@@ -157,4 +158,18 @@ def _splits(chart: Mapping[str, Any], zone: ZoneInfo) -> dict[str, list[Any]]:
     for event in events.values():
         found["date"].append(datetime.fromtimestamp(event["date"], zone).date())
         found["ratio"].append(f"{event['numerator']:g}:{event['denominator']:g}")
+    return found
+
+
+def _dividends(chart: Mapping[str, Any], zone: ZoneInfo, want: BarRequest) -> dict[str, list[Any]]:
+    """Return the dividends whose ex-date is inside the request's dates, as Yahoo adjusts them."""
+    events = (chart.get("events") or {}).get("dividends") or {}
+    currency = chart["meta"].get("currency")
+    found: dict[str, list[Any]] = {"date": [], "amount": [], "currency": []}
+    for event in events.values():
+        day = datetime.fromtimestamp(event["date"], zone).date()
+        if want.first <= day <= want.last:
+            found["date"].append(day)
+            found["amount"].append(event["amount"])
+            found["currency"].append(currency)
     return found

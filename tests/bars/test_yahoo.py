@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from ingestion.bars import fetching
 from ingestion.base.errors import TvfeastError
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import DIVIDENDS, OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
@@ -32,6 +32,11 @@ SYMBOLS = ["NASDAQ:AAPL", "NASDAQ:ODFL", "NYSE:SHW", "NYSE:BRK.B", "NASDAQ:KHC"]
 AAPL = SYMBOLS[0]
 EVENING = datetime(2021, 4, 12, 22, tzinfo=UTC)
 PRICES = ("open", "high", "low", "close")
+PAID = {  # as Alpha Vantage has them, per share of that day
+    "NASDAQ:AAPL": [("2020-02-07", 0.77), ("2020-05-08", 0.82), ("2020-11-06", 0.205)],
+    "NASDAQ:ODFL": [("2019-12-03", 0.17), ("2020-03-03", 0.23), ("2020-06-02", 0.15)],
+    "NYSE:SHW": [("2019-11-14", 1.13), ("2020-02-28", 1.34), ("2021-02-26", 1.65)],
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,8 @@ def series_of(bars: pa.Table, symbol: str) -> Series:
         for day, row in zip(days, rows, strict=True)
         if row["split_ratio"] != 1
     ]
-    return Series(listed, splits)
+    paid = [(date.fromisoformat(day), amount) for day, amount in PAID.get(symbol, [])]
+    return Series(listed, splits, paid)
 
 
 @pytest.fixture
@@ -96,6 +102,14 @@ def stored() -> pa.Table:
     lakehouse = Project.from_environment().lakehouse
     rows = read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D)
     return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+
+
+def dividends(symbol: str) -> list[tuple[str, float]]:
+    """Return what is recorded, without what was withdrawn."""
+    lakehouse = Project.from_environment().lakehouse
+    rows = read_current(list_parts(lakehouse, DIVIDENDS), DIVIDENDS).to_pylist()
+    own = [each for each in rows if each["symbol"] == symbol and each["amount"]]
+    return sorted((each["ex_date"], each["amount"]) for each in own)
 
 
 def test_bars_are_those_of_a_file_as_traded_with_their_splits(fetch, bars, folder, tmp_path):
@@ -223,6 +237,85 @@ def test_an_invented_split_does_not_change_what_is_stored(fetch, yahoo, bars, at
     after = stored()
     assert after.slice(0, len(before)).equals(before)
     assert set(after["split_ratio"].to_pylist()) == {1}
+
+
+def test_dividends_are_recorded_as_they_were_paid_before_the_splits_that_came_later(fetch):
+    """Yahoo shows 0.113333 for the 0.17 that ODFL paid before a split of 3:2."""
+    code, told = fetch(*PAID, since=None)
+    assert code == 0
+    assert {symbol: dividends(symbol) for symbol in PAID} == PAID
+    (run,) = told["imports"]
+    assert (run["dividends"], run["dividends_restated"]) == (9, 0)
+    assert "dividends_without_drop" not in run["findings"]
+    assert fetch(*PAID, since="2019-07-01")[1]["imports"][0]["dividends"] == 0
+
+
+def test_a_later_split_changes_what_yahoo_shows_and_nothing_that_is_recorded(
+    fetch, yahoo: ReplayYahoo, bars, at
+):
+    """1.34 is shown as 0.446667, and after another split of 7:1 as 0.06381: 1.34001 times 21."""
+    assert fetch("NYSE:SHW", since=None)[0] == 0
+    series = series_of(bars, "NYSE:SHW")
+    at(EVENING + timedelta(days=1))
+    (tuesday,) = [row for row in series.bars if row[0] == date(2021, 4, 13)]
+    after = [
+        (row[0], *(each / 7 for each in row[1:5]), row[5] * 7) if row[0] >= tuesday[0] else row
+        for row in series.bars
+    ]
+    splits = [*series.splits, (tuesday[0], 7.0, 1.0)]
+    yahoo.series["SHW"] = Series(after, splits, series.dividends)
+    code, told = fetch("NYSE:SHW", since="2019-07-01")
+    assert code == 0, told
+    assert told["imports"][0]["dividends"] == 0
+    assert dividends("NYSE:SHW") == PAID["NYSE:SHW"]
+
+
+def test_a_dividend_that_yahoo_changes_or_drops_is_a_later_version(
+    fetch, yahoo: ReplayYahoo, bars, at
+):
+    assert fetch(AAPL, since=None)[0] == 0
+    series = series_of(bars, AAPL)
+    (first, amount), _, third = series.dividends
+    at(EVENING + timedelta(hours=1))
+    yahoo.series["AAPL"] = Series(series.bars, series.splits, [(first, amount + 0.1), third])
+    (run,) = fetch(AAPL, since="2019-07-01")[1]["imports"]
+    assert (run["dividends"], run["dividends_restated"], run["dividends_withdrawn"]) == (2, 2, 1)
+    assert dividends(AAPL) == [(str(first), pytest.approx(0.87)), (str(third[0]), third[1])]
+    # An answer that has lost its events proves nothing about all of them.
+    yahoo.series["AAPL"] = Series(series.bars, series.splits)
+    (run,) = fetch(AAPL, since="2019-07-01")[1]["imports"]
+    assert (run["dividends"], run["dividends_withdrawn"]) == (0, 0)
+    assert run["findings"]["dividends_missing"]["examples"] == [AAPL]
+    assert len(dividends(AAPL)) == 2
+    # Of an answer that begins later the others are not missing.
+    yahoo.series["AAPL"] = series
+    assert fetch(AAPL, since="2020-11-01")[1]["imports"][0]["dividends"] == 0
+    at(EVENING + timedelta(hours=2))
+    assert fetch(AAPL, since="2019-07-01")[0] == 0
+    assert dividends(AAPL) == PAID[AAPL]
+
+
+def test_a_dividend_for_which_the_price_did_not_fall_is_named(fetch, yahoo, bars):
+    """Of 150 dollars in place of 1.50, say, or for a share that never paid one."""
+    symbol, day = "NASDAQ:KHC", date(2021, 3, 2)
+    yahoo.series["KHC"] = Series(series_of(bars, symbol).bars, [], [(day, 4.0)])
+    code, told = fetch(symbol)
+    assert code == 0
+    (example,) = told["imports"][0]["findings"]["dividends_without_drop"]["examples"]
+    assert example.startswith(f"{symbol} 2021-03-02: 4 is 1")
+    assert dividends(symbol) == [("2021-03-02", 4.0)]
+
+
+def test_dividends_wait_while_the_splits_are_in_doubt(fetch, yahoo, bars):
+    series = series_of(bars, AAPL)
+    yahoo.unadjusted = frozenset({"AAPL"})
+    paid = [(date(2020, 8, 7), 0.82)]
+    yahoo.series["AAPL"] = Series(series.bars, series.splits, paid)
+    assert fetch(AAPL, since="2020-08-01")[0] == 2
+    assert dividends(AAPL) == []
+    yahoo.unadjusted = frozenset()
+    assert fetch(AAPL, since=None)[0] == 0  # the same dates are asked for again
+    assert dividends(AAPL) == [("2020-08-07", 0.82)]
 
 
 def test_a_changed_past_is_a_restatement_with_both_versions(fetch, yahoo, bars, at):

@@ -10,6 +10,7 @@ from pathlib import Path
 from ingestion.base.errors import CandidatesError
 from ingestion.base.loading import declared_in, load_folder
 from ingestion.catalog import BarSource, Catalog, CrossSection, FeatureGroup, Files, Scanner
+from ingestion.catalog.daily_sources import FILE as DAILY_FILE
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.markets.candidates import read_candidates
@@ -68,6 +69,8 @@ class SourceListing:
     priority: int
     exchanges: tuple[str, ...]
     """All if empty."""
+    daily: tuple[str, ...]
+    """Exchanges whose closed bars each flow fetches from it."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None
                 each.adjusted,
                 each.priority,
                 tuple(each.exchanges),
+                catalog.daily.exchanges(each.name),
             )
             for each in catalog.sources
         ),
@@ -198,6 +202,12 @@ def _wrong_sources(project: Project) -> Iterator[str]:
     for module in load_folder(project.feast_repository / "sources"):
         if not any(declared_in(module, BarSource)):
             yield f"{module.__file__} declares no bar source: assign a BarSource to a name in it"
+    for code in project.catalog.daily.sources:
+        if code not in KNOWN_EXCHANGES | INDEX_CODES:
+            yield (
+                f"{project.feast_repository / DAILY_FILE} has the exchange {code!r}, which is not "
+                "known: write TradingView's code of it"
+            )
     for source in project.catalog.sources:
         for code in source.exchanges:
             if code not in KNOWN_EXCHANGES | INDEX_CODES:

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.jobs.factor.tries import RECEIPT_FILE as FACTOR_FILE
-from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE as IMPORT_FILE
+from ingestion.jobs.ingest.unfinished_imports import is_import
 from ingestion.jobs.profiles import FLOW_FILE
 from ingestion.jobs.serve.recorded_selection import RECEIPT_FILE as SELECTION_FILE
 from ingestion.jobs.serve.training_set import RECEIPT_FILE as TRAINING_FILE
@@ -210,7 +210,7 @@ def _kinds(
     with suppress(*NOT_SAID):
         about += document.get("forgotten", ())
     with suppress(*NOT_SAID):
-        if name == IMPORT_FILE:  # which finishes an earlier one of the same files
+        if is_import(name):  # which finishes an earlier one of the same files
             about += [*document["request"]["files"], document["request"]["splits"]]
     flow = documents.get(FLOW_FILE, {}).get("profile")
     told = [str(document.get(each)) for each in ("group", "outcome", "verdict")]

@@ -28,8 +28,13 @@ from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarRequest, BarSource
 from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, asked_so_far
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
-from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, fetched_name
+from ingestion.jobs.ingest.unfinished_imports import (
+    fetched_name,
+    import_file,
+    next_import,
+)
 from ingestion.lakehouse import Lakehouse
+from ingestion.lakehouse.ledger import read_ledger
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -129,8 +134,14 @@ class FetchResult:
         return f"{self.source}: {', '.join(found)}; the others are written" if found else None
 
 
-def fetch_bars(project: Project, request: FetchRequest) -> FetchResult:
+def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) -> FetchResult:
     """Ask a bar source for bars, and take them into ``ohlcv_1d``.
+
+    Parameters
+    ----------
+    run
+        What the fetch is a part of, which has the lakehouse's lock; else it takes the lock each
+        time that it writes.
 
     Raises
     ------
@@ -169,12 +180,12 @@ def fetch_bars(project: Project, request: FetchRequest) -> FetchResult:
             counter.advance(len(answer.request.symbols))
             is_late = time.monotonic() - since > _SECONDS_AT_ONCE
             if is_late or sum(map(len, pending)) > _ROWS_AT_ONCE:
-                imports.append(_take(project, source, request, pending))
+                imports.append(_take(project, source, request, pending, run))
                 pending, since = [], time.monotonic()
     finally:
         counter.close()
     if pending:
-        imports.append(_take(project, source, request, pending))
+        imports.append(_take(project, source, request, pending, run))
     result = _result(source, requests, asked, imports, elsewhere)
     _refuse_nothing(result, asked)
     return result
@@ -212,9 +223,13 @@ def _requests(source: BarSource, spans: Mapping[str, Span]) -> Iterator[BarReque
 
 
 def _take(
-    project: Project, source: BarSource, request: FetchRequest, rows: Sequence[AnswerRows]
+    project: Project,
+    source: BarSource,
+    request: FetchRequest,
+    rows: Sequence[AnswerRows],
+    part_of: Run | None,
 ) -> ImportResult:
-    """Take the rows of some answers, in a run of its own."""
+    """Take the rows of some answers, in a run of its own unless they are a part of one."""
     requests = [each.answer.request for each in rows]
     spans = {
         symbol: (each.first.isoformat(), each.last.isoformat())
@@ -240,14 +255,17 @@ def _take(
     )
 
     def take() -> ImportResult:
-        with Run.open(project, "fetch-bars", asked, file=RECEIPT_FILE) as run:
-            result = take_bars(project, how, rows, run)
-            again = [
+        number = 1 if part_of is None else next_import(project.lakehouse, part_of.id)
+        file, prefix = import_file(number), "" if part_of is None else f"fetch_{number}_"
+        with Run.open(project, "fetch-bars", asked, file=file, step_of=part_of) as run:
+            run.tell(parts_before=len(read_ledger(project.lakehouse, run.id)))
+            result = take_bars(project, how, rows, run, prefix)
+            result.again = again = tuple(
                 symbol
                 for each, counts in zip(rows, result.files, strict=True)
                 for symbol in each.answer.request.symbols
                 if counts.problem or counts.may_come_again or symbol not in each.symbols
-            ]
+            )
             run.tell(again=again)
             if result.nothing_accepted:
                 run.fail(InputError(result.nothing_accepted))

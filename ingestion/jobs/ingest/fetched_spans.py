@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
+from ingestion.jobs.ingest.unfinished_imports import Verdict, imports_told
 from ingestion.lakehouse import Lakehouse
-from ingestion.runs.receipt_file import receipts_told
 
 OVERLAP = timedelta(days=7)
 """How far before the end of the last fetch the next one begins: vendors correct their last bars."""
@@ -44,7 +43,7 @@ def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]
             for symbol, span in asked["asked"].items()
         }
 
-    return receipts_told(lakehouse, RECEIPT_FILE, read)
+    return imports_told(lakehouse, read)
 
 
 def not_fetched(

@@ -8,7 +8,7 @@ reports.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import compress
@@ -22,6 +22,7 @@ from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.bar_reader import BarReader, describe
 from ingestion.bars.cells import is_date_format
 from ingestion.bars.dividends import (
+    Dividend,
     DividendsFile,
     as_traded,
     later_ratios,
@@ -36,6 +37,7 @@ from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
+from ingestion.bars.source_dividends import SourceDividends, far_from_drop, gone
 from ingestion.bars.split_files import SplitsFile, read_splits
 from ingestion.bars.splits import may_split, read_recorded, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars
@@ -153,7 +155,11 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
 
 
 def take_bars(
-    project: Project, request: ImportRequest, inputs: Sequence[Path | AnswerRows], run: Run
+    project: Project,
+    request: ImportRequest,
+    inputs: Sequence[Path | AnswerRows],
+    run: Run,
+    prefix: str = "",
 ) -> ImportResult:
     """Read, judge and write the bars of files, or of one bar source's answers.
 
@@ -165,6 +171,8 @@ def take_bars(
         No file twice.
     run
         It has the lakehouse's lock.
+    prefix
+        Of the files in the run's folder that list refused rows and suspected splits.
 
     Raises
     ------
@@ -173,7 +181,7 @@ def take_bars(
     """
     # Not in the run's own staging folder, which is removed with each part written.
     with project.lakehouse.staging(f"{run.id}-bars") as staging:
-        result = _Import(project, request, inputs, run, staging).carry_out()
+        result = _Import(project, request, inputs, run, staging, prefix).carry_out()
     if result.refusal:
         run.fail(GateRefused(result.refusal))
     return result
@@ -195,7 +203,9 @@ class _Import:
         inputs: Sequence[Path | AnswerRows],
         run: Run,
         staging: Path,
+        prefix: str = "",
     ) -> None:
+        self.prefix = prefix
         self.lakehouse, self.catalog = project.lakehouse, project.catalog
         self.request, self.inputs, self.run, self.staging = request, inputs, run, staging
         self.refusals, self.findings = Refusals(staging / "refused"), Findings()
@@ -207,6 +217,7 @@ class _Import:
         self.splits = SplitsFile(0, 0, [])
         self.split_rows = 0
         self.dividends = DividendsFile(0, 0, [])
+        self.listed = SourceDividends()
 
     def carry_out(self) -> ImportResult:
         """Read, judge, write and report.
@@ -269,7 +280,7 @@ class _Import:
             first=request.first,
             last=request.last,
         )
-        splits = self.splits.splits
+        splits, currencies = self.splits.splits, dict[str, str]()
         given = {split.symbol for split in splits}
         inputs = list(zip(self.inputs, self.result.files, strict=True))
         for number, (each, counts) in enumerate(watched(inputs, "files read")):
@@ -286,6 +297,9 @@ class _Import:
                     reader.trading_days.accept(batch.bars, symbols.names)
             except InputError as error:
                 counts.problem = str(error)
+            if isinstance(each, AnswerRows) and each.dividends:
+                currencies = currencies or price_currencies(self.lakehouse)
+                counts.read += self.listed.read(each, self.refusals, currencies)
             counts.named = reader.named.get(str(each))
         self._note(reader)
         numbers = np.array([symbols.number(split.symbol) for split in splits], dtype=np.int32)
@@ -413,13 +427,14 @@ class _Import:
                     self.lakehouse, several, str(source), clock.now(), self.run.id
                 )
 
-        self._write_dividends()
+        if self.request.dividends is not None:
+            self._write_dividends(self.request.dividends)
+        if self.listed.spans:
+            self._write_listed_dividends()
 
-    def _write_dividends(self) -> None:
-        """Record the dividends, as traded: the splits of this import are known by now."""
-        given, path = self.dividends.dividends, self.request.dividends
-        if path is None:
-            return
+    def _write_dividends(self, path: Path) -> None:
+        """Record a file's dividends, as traded: the splits of this import are known by now."""
+        given = self.dividends.dividends
         ratios = later_ratios(self.lakehouse, given)
         split = [each for each in given if ratios[each] != 1 and each.amount]
         if self.request.adjusted:
@@ -432,10 +447,58 @@ class _Import:
                 [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in split],
             )
         source = replace(Source.imported(path.name), adjusted=self.request.adjusted)
-        parts, self.result.dividends, self.result.dividends_restated = record_dividends(
-            self.lakehouse, given, str(source), clock.now(), self.run.id
+        self._record_dividends(dict.fromkeys(given, 0.0), source)
+
+    def _write_listed_dividends(self) -> None:
+        """Record a bar source's dividends; those of symbols whose splits are in doubt wait."""
+        doubts = self.result.doubts
+        in_doubt = {each.symbol for each in doubts.contradictions}
+        in_doubt |= {each.symbol for each in doubts.suspected_splits}
+        in_doubt |= {each.symbol for each in doubts.scaled_pasts}
+        if self.request.adjusted:
+            in_doubt |= {*compress(self.table.names, self.judgement.still_adjusted)}
+        waiting = in_doubt & self.listed.spans.keys()
+        self.findings.add(
+            "dividends_wait",
+            "symbols whose dividends are not taken while their splits are in doubt",
+            sorted(waiting),
         )
-        self.result.parts += tuple(parts)
+        for each, counts in zip(self.inputs, self.result.files, strict=True):
+            if isinstance(each, AnswerRows) and waiting & {*each.answer.request.symbols}:
+                self.refusals.unsettled.add(counts.file)
+        listed = self.listed.without(waiting)
+        lost = gone(self.lakehouse, listed, self.origin.bar_source or "")
+        self.findings.add(
+            "dividends_missing",
+            "symbols of which the source lists no dividend any more: several that it gave are kept",
+            lost.missing,
+        )
+        self.result.dividends_withdrawn = len(lost.withdrawn)
+        ratios = later_ratios(self.lakehouse, listed.dividends if self.request.adjusted else ())
+        as_paid = listed.as_traded(dict.fromkeys(listed.dividends, 1.0) | ratios)
+        self._record_dividends(as_paid | dict.fromkeys(lost.withdrawn, 0.0), self.origin)
+
+    def _record_dividends(self, dividends: Mapping[Dividend, float], source: Source) -> None:
+        recorded = record_dividends(
+            self.lakehouse,
+            dividends,
+            str(source),
+            clock.now(),
+            self.run.id,
+            lambda stored: self._stays(Source.parse(stored)),
+        )
+        self.result.parts += tuple(recorded.parts)
+        self.result.dividends, self.result.dividends_restated = recorded[1:3]
+        self.findings.add(
+            "dividends_overruled",
+            "dividends differ from recorded ones of a source with a higher priority, which stay",
+            [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in recorded.overruled],
+        )
+        self.findings.add(
+            "dividends_without_drop",
+            "large dividends for which the price did not fall on the ex-date",
+            far_from_drop(self.lakehouse, recorded.new),
+        )
 
     def _stays(self, stored: Source) -> bool:
         """Return whether a stored bar stays, because its source has a higher priority."""
@@ -494,11 +557,12 @@ class _Import:
             file.may_come_again = file.file in refusals.unsettled
         if result.doubts.suspected_splits:
             lines = suspected_file(result.doubts.suspected_splits)
-            result.suspects_file = write_run_file(self.lakehouse, run.id, SUSPECTED, lines)
+            name = f"{self.prefix}{SUSPECTED}"
+            result.suspects_file = write_run_file(self.lakehouse, run.id, name, lines)
         result.still_adjusted = tuple(compress(self.table.names, self.judgement.still_adjusted))
         result.refused_by_reason = dict(refusals.by_reason.most_common())
         result.refusals = tuple(refusals.examples)
-        result.refused_file = refusals.save(self.lakehouse, run.id)
+        result.refused_file = refusals.save(self.lakehouse, run.id, self.prefix)
         is_done = result.accepted or result.held or result.released
         is_refused = (refusals.total or result.refused_files) and not is_done
         document = plain(result)

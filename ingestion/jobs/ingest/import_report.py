@@ -113,6 +113,10 @@ class ImportResult:
     """Dividends that were recorded, or restated."""
     dividends_restated: int = 0
     """Dividends among them of which another amount was recorded before."""
+    dividends_withdrawn: int = 0
+    """Dividends that the bar source gave, and does not list any more."""
+    again: tuple[str, ...] = ()
+    """Symbols that a bar source is asked for again next time: more of them may be good then."""
     parts: tuple[Part, ...] = ()
     nothing_accepted: str | None = field(default=None, repr=False)
     """Why nothing was accepted, if something came."""

@@ -12,19 +12,22 @@ added yet are missing at the end, and the next run adds them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import some_of
-from ingestion.lakehouse import Lakehouse, run_files
+from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_files
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.runs.receipt_file import ended_before, receipts_told
+from ingestion.runs.receipt_file import ended_before, told_by
 
 RECEIPT_FILE = "import_bars.json"
+"""The first import of a run; :func:`import_file` names the further ones, which flows have."""
+Told = TypeVar("Told")
 _NAMED = 3
 """How many files a message names."""
 
@@ -59,6 +62,50 @@ class Import:
         )
 
 
+def import_file(number: int) -> str:
+    """Return the name of the receipt of a run's ``number``-th import; the first is 1."""
+    return RECEIPT_FILE if number == 1 else f"import_bars.{number}.json"
+
+
+def is_import(name: str) -> bool:
+    """Return whether a file of a run is the receipt of an import."""
+    return name == RECEIPT_FILE or re.fullmatch(r"import_bars\.\d+\.json", name) is not None
+
+
+def next_import(lakehouse: Lakehouse, run_id: str) -> int:
+    """Return the number of the import that a run would make next."""
+    names = {file.name for file in files_of_run(lakehouse, run_id)}
+    number = 1
+    while import_file(number) in names:
+        number += 1
+    return number
+
+
+def import_files(lakehouse: Lakehouse) -> Iterator[RunFile]:
+    """Yield the receipts of all imports, the newest first."""
+    has_several = {file.run_id for file in run_files(lakehouse, import_file(2))}
+    for first in run_files(lakehouse, RECEIPT_FILE):
+        if first.run_id in has_several:
+            count = next_import(lakehouse, first.run_id)
+            yield from (first._replace(name=import_file(n)) for n in range(count - 1, 1, -1))
+        yield first
+
+
+def imports_told(
+    lakehouse: Lakehouse,
+    read: Callable[[dict[str, Any]], Told | None],
+    *passed_over: Callable[[InputError], object],
+) -> Iterator[Told]:
+    """Yield what the receipts of all imports say, the newest first.
+
+    Parameters
+    ----------
+    read, passed_over
+        As of :func:`~ingestion.runs.receipt_file.receipts_told`.
+    """
+    return told_by(import_files(lakehouse), read, *passed_over)
+
+
 def fetched_name(source: str, symbol: str) -> str:
     """Return what the receipt of a fetch names in place of a file."""
     return f"{source} {symbol}"
@@ -84,12 +131,13 @@ def half_imports(
         verdict = Verdict(receipt.get("verdict", unsaid))
         told = Import(receipt["run_id"], verdict, files, request.get("bar_source"))
         # An import that died before its first part has changed nothing.
-        is_idle = told.verdict is Verdict.WRITING and not read_ledger(lakehouse, told.run_id)
+        written = len(read_ledger(lakehouse, told.run_id)) - receipt.get("parts_before", 0)
+        is_idle = told.verdict is Verdict.WRITING and not written
         return None if is_idle else told
 
     finished: set[str] = set()
     half: list[Import] = []
-    for each in receipts_told(lakehouse, RECEIPT_FILE, read, *passed_over):
+    for each in imports_told(lakehouse, read, *passed_over):
         if each.verdict is Verdict.PUBLISH:
             finished |= each.files
         elif each.verdict is Verdict.WRITING and not each.files <= finished:
@@ -119,16 +167,17 @@ def whole_imports(lakehouse: Lakehouse) -> Iterator[None]:
         If an import is half done, or another one has begun by the end.
     """
 
-    def begun() -> set[str]:
+    def begun() -> set[tuple[str, str]]:
         # The first part may come long after the receipt: many bars of a file may be stored already.
-        runs = (receipt.run_id for receipt in run_files(lakehouse, RECEIPT_FILE))
-        return {run_id for run_id in runs if read_ledger(lakehouse, run_id)}
+        files = ((receipt.run_id, receipt.name) for receipt in import_files(lakehouse))
+        return {each for each in files if read_ledger(lakehouse, each[0])}
 
     before = begun()
     refuse_half_imports(lakehouse)
     yield
     if meanwhile := begun() - before:
+        run_id, _ = min(meanwhile)
         raise GateRefused(
-            f"import-bars or fetch-bars, run {min(meanwhile)}, wrote bars meanwhile: run again "
-            "when it is done"
+            f"import-bars or fetch-bars, run {run_id}, wrote bars meanwhile: run again when it is "
+            "done"
         )
