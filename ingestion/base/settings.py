@@ -42,6 +42,14 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
         "the server that the bar source `binance` asks, in place of all of Binance's",
         "Binance's",
     ),
+    "TVFEAST_TIINGO_KEY": (
+        "your key of Tiingo, for the bar source `tiingo`; it is never logged or stored",
+        "none: the source asks nothing",
+    ),
+    "TVFEAST_TIINGO_URL": (
+        "the server that the bar source `tiingo` asks: https, or http on this machine",
+        "Tiingo's",
+    ),
     "TVFEAST_NOW": (
         'what "now" is, to replay a day: ISO 8601, UTC where it has no offset',
         "the wall clock",

@@ -42,7 +42,7 @@ def daily_bars_command(
     universe: str | None,
     min_coverage: float,
 ) -> None:
-    """Fetch the closed bars of the exchanges that are given to a bar source.
+    """Fetch the closed bars that a bar source is to give.
 
     Asks for what is new since the last time, and for sessions that lack a bar. Exit 3 if too many
     symbols are without the bar of their newest session, or a request failed.

@@ -87,7 +87,7 @@ def bars_text(result: DataIngestResult) -> str:
     if bars.never_closing:
         lines.append(
             f"{bars.never_closing:,} of markets that never close, whose row is always the running "
-            "bar: they get theirs through `tvfeast import-bars` or `fetch-bars`"
+            "bar: feature_repo/sources.toml lets flows fetch theirs from a bar source"
         )
     if bars.unknown_hours:
         lines.append(

@@ -14,8 +14,8 @@ publishes the technical columns of many symbols, columns computed from them by
 ``faults``    the ways to fail, and the plan that says when
 ``loopback``  a server on this machine: sockets, whole answers, answers that are cut off
 ``server``    HTTP
-``vendor``    the same for vendors of bars; ``yahoo`` speaks Yahoo's chart endpoint, ``exchanges``
-              what crypto exchanges do
+``vendor``    the same for vendors of bars; ``yahoo`` speaks Yahoo's chart endpoint, ``tiingo``
+              Tiingo's prices, ``exchanges`` what crypto exchanges do
 """
 
 from ingestion.replay.changed_votes import ChangedVote

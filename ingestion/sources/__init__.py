@@ -6,5 +6,6 @@ declarations are in ``feature_repo/sources/``, so that a project can replace the
 
 ``http``       one question to a vendor, in bounded memory and time
 ``yahoo``      Yahoo Finance's chart endpoint
+``tiingo``     Tiingo's end-of-day prices
 ``exchanges``  crypto exchanges, through ccxt
 """

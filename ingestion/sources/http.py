@@ -49,7 +49,12 @@ def get_json(
         If the network fails.
     """
     with requests.get(
-        url, params=dict(parameters), headers=dict(headers or {}), timeout=TIMEOUT, stream=True
+        url,
+        params=dict(parameters),
+        headers=dict(headers or {}),
+        timeout=TIMEOUT,
+        stream=True,
+        auth=lambda request: request,  # else a line of ~/.netrc would replace the vendor's key
     ) as answer:
         content = bytearray()
         for piece in answer.iter_content(1 << 16):
