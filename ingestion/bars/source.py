@@ -102,6 +102,17 @@ class Source:
         return self.origin.startswith((_IMPORT, _FETCH))
 
     @property
+    def kind(self) -> str:
+        """``scanner``, ``import`` whatever the file, or ``fetch:NAME``.
+
+        Examples
+        --------
+        >>> Source.parse("import:aapl.csv").kind, Source.parse("fetch:yahoo").kind
+        ('import', 'fetch:yahoo')
+        """
+        return "import" if self.origin.startswith(_IMPORT) else self.origin
+
+    @property
     def bar_source(self) -> str | None:
         """The name of the bar source that gave the bar; None if it is not of one."""
         return self.origin.removeprefix(_FETCH) if self.origin.startswith(_FETCH) else None

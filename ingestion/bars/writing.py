@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import VALUES, Bars, Split, table_of
+from ingestion.bars.arrays import PRICES, VALUES, Bars, Split, table_of
+from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.duplicates import Twin, Twins
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import ratios_at, read_recorded
@@ -66,6 +67,8 @@ class Written:
 
     is_new: NDArray[np.bool_]
     """Shape ``(n,)``, in the order of the bars: written, not already there."""
+    past: ChangedPast = field(default_factory=ChangedPast)
+    """What a source changed of its own stored bars."""
     restated: int = 0
     """Rows among the written that replace an earlier version, recorded splits included."""
     split_rows: int = 0
@@ -255,7 +258,27 @@ class _DayComparison:
                 written.overruled.append(incoming.names[day.symbol[n]])
         written.is_new[at] = ~same
         written.restated += int((known & ~same).sum())
+        if (known & ~same).any():
+            self._note_changes(at, day, stored, known & ~same, match)
         return self._rows(at[~same], day.take(~same))
+
+    def _note_changes(
+        self,
+        at: NDArray[np.intp],
+        day: Bars,
+        stored: StoredDay,
+        restated: NDArray[np.bool_],
+        match: NDArray[np.intp],
+    ) -> None:
+        """Note the bars that the source itself gave other values before."""
+        rows = stored.rows.take(pa.array(match[restated]))
+        before = [Source.parse(each).kind for each in rows["source"].to_pylist()]
+        now = [Source.parse(each).kind for each in self._incoming.source(at[restated]).to_pylist()]
+        own = np.array([old == new for old, new in zip(before, now, strict=True)])
+        values = {name: rows[name].to_numpy()[own] for name in PRICES}
+        kinds = [kind for kind, is_own in zip(before, own, strict=True) if is_own]
+        bars = day.take(np.flatnonzero(restated)[own])
+        self._written.past.add(kinds, self._incoming.names, bars, values)
 
     def _stays(self, source: str) -> bool:
         return self._incoming.stays(Source.parse(source))

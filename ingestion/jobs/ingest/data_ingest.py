@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars
 from ingestion.bars.bar_reader import describe
+from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.held_bars import (
     hold_back,
     newly_held,
@@ -76,6 +77,8 @@ class BarsReport:
     """Bars that this run adds, those released among them."""
     restated: int
     """Bars among the written that replace an earlier version."""
+    changed_past: ChangedPast
+    """Those among the restated that the scanner gave other values before."""
     unchanged: int
     """Bars that were there already."""
     released: int
@@ -327,6 +330,7 @@ def _report(
         closed=len(scanned.bars) - len(written.not_taken),
         written=added,
         restated=written.restated,
+        changed_past=written.past,
         unchanged=len(written.is_new) - added - len(written.overruled) - len(written.not_taken),
         released=int((written.is_new & was_waiting).sum()),
         waiting=held,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ingestion.bars.arrays import Bars
+from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.duplicates import FEW_BARS, Restatement
 from ingestion.bars.given_splits import Contradiction
 from ingestion.bars.judging import Prepared
@@ -92,6 +93,8 @@ class ImportResult:
     """Notes beside the counts."""
     restated: int = 0
     """Rows among the written that replace an earlier version."""
+    changed_past: ChangedPast = field(default_factory=ChangedPast)
+    """Bars among the restated that the same source gave other values before."""
     symbols: int = 0
     """Symbols among the accepted bars."""
     still_adjusted: tuple[str, ...] = ()
@@ -140,6 +143,7 @@ class ImportResult:
         self._count("written", by_file)
         self.released += int(written.is_new.sum() - by_file.sum())
         self.restated += written.restated
+        self.changed_past.add_document(written.past.document())
         self.parts += tuple(written.parts)
 
     def _by_file(self, files: NDArray[np.int32]) -> NDArray[np.int64]:

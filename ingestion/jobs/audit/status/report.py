@@ -7,7 +7,7 @@ Changes nothing, does not ask Feast, and waits for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow.compute as pc
 
+from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.stored_bars import RecentBars
 from ingestion.base import clock
 from ingestion.base.arrow import text
+from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
@@ -33,7 +35,7 @@ from ingestion.jobs.audit.status.served import (
 )
 from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbols_wanted
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
-from ingestion.jobs.ingest.unfinished_imports import half_imports
+from ingestion.jobs.ingest.unfinished_imports import half_imports, imports_told
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
 from ingestion.lakehouse import (
@@ -47,7 +49,7 @@ from ingestion.lakehouse import (
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
-from ingestion.runs.receipt_file import newest_receipt
+from ingestion.runs.receipt_file import newest_receipt, receipts_told
 
 LOOKBACK = timedelta(days=90)
 """A symbol without a row for longer counts as missing, not as stale."""
@@ -171,7 +173,35 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
     return Section("universes", found, tuple(lines), warnings=tuple(warnings))
 
 
-LOOKS = (look_at_holes, look_at_calendars, look_at_universes)
+def look_at_changed_past(project: Project, at: datetime, recent: RecentBars) -> Section:
+    """Say how often sources gave stored bars other values in the last 90 days, and how large."""
+    past, since = ChangedPast(), at - LOOKBACK
+
+    def read(receipt: dict[str, Any]) -> tuple[datetime, dict[str, Any]]:
+        bars = receipt.get("bars")  # the scanner's receipt has them there
+        told = (bars if isinstance(bars, dict) else receipt).get("changed_past", {})
+        return parse_instant(receipt["started"]), told
+
+    damaged: Callable[[InputError], object] = lambda _: None  # noqa: E731 - the report names them
+    lakehouse = project.lakehouse
+    for receipts in (
+        imports_told(lakehouse, read, damaged),
+        receipts_told(lakehouse, _BARS, read, damaged),
+    ):
+        for started, told in receipts:
+            if started < since:
+                break
+            past.add_document(told)
+    lines = [
+        f"past changed by {source} in 90 days: {counted(each.bars, 'bar')} of "
+        f"{counted(len(each.symbols), 'symbol')}"
+        + (f", by at most {each.largest:.2%} ({each.largest_of})" if each.largest else "")
+        for source, each in past
+    ]
+    return Section("changed_past", past, tuple(lines))
+
+
+LOOKS = (look_at_holes, look_at_calendars, look_at_universes, look_at_changed_past)
 """In the order in which they are shown. They change nothing, and take no lock."""
 
 
