@@ -63,7 +63,7 @@ class _Handler(Handler):
         parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
         vendor: Vendor = self.server.owner
         vendor.asked.append((parts.path, parameters))
-        reply = vendor.answer_to(parts.path, parameters, self.headers)
+        reply = vendor.answer_to(parts.path, parameters, dict(self.headers.items()))
         status, headers = reply.status, dict(reply.headers)
         body, kind = json.dumps(reply.document).encode(), "application/json"
         fault = vendor.faults.popleft() if vendor.faults else None

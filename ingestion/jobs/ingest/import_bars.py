@@ -52,7 +52,7 @@ from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarSource
 from ingestion.catalog.bar_source import FILES_PRIORITY, SCANNER_PRIORITY
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
-from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
+from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, are_whole
 from ingestion.lakehouse import read_symbols, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -368,7 +368,7 @@ class _Import:
 
     def _write(self, good: ByDate, changes: list[Split]) -> None:
         """Write the bars of all dates, those that wait before anything else."""
-        self.run.tell(verdict=Verdict.WRITING)
+        self.run.tell(verdict=Verdict.WRITING, whole_before=are_whole(self.lakehouse))
         self.run.write()
         self._hold_back()
         by, splits = self.judgement, self.request.splits

@@ -7,7 +7,7 @@ Changes nothing, does not ask Feast, and waits for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
@@ -49,7 +49,7 @@ from ingestion.lakehouse import (
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
-from ingestion.runs.receipt_file import newest_receipt, receipts_told
+from ingestion.runs.receipt_file import newest_receipt
 
 LOOKBACK = timedelta(days=90)
 """A symbol without a row for longer counts as missing, not as stale."""
@@ -175,23 +175,16 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
 
 def look_at_changed_past(project: Project, at: datetime, recent: RecentBars) -> Section:
     """Say how often sources gave stored bars other values in the last 90 days, and how large."""
-    past, since = ChangedPast(), at - LOOKBACK
+    past = ChangedPast()
 
     def read(receipt: dict[str, Any]) -> tuple[datetime, dict[str, Any]]:
-        bars = receipt.get("bars")  # the scanner's receipt has them there
-        told = (bars if isinstance(bars, dict) else receipt).get("changed_past", {})
-        return parse_instant(receipt["started"]), told
+        return parse_instant(receipt["started"]), receipt.get("changed_past", {})
 
-    damaged: Callable[[InputError], object] = lambda _: None  # noqa: E731 - the report names them
-    lakehouse = project.lakehouse
-    for receipts in (
-        imports_told(lakehouse, read, damaged),
-        receipts_told(lakehouse, _BARS, read, damaged),
-    ):
-        for started, told in receipts:
-            if started < since:
-                break
-            past.add_document(told)
+    # Receipts that cannot be read are named by the report.
+    for started, told in imports_told(project.lakehouse, read, lambda _: None):
+        if started < at - LOOKBACK:
+            break
+        past.add_document(told)
     lines = [
         f"past changed by {source} in 90 days: {counted(each.bars, 'bar')} of "
         f"{counted(len(each.symbols), 'symbol')}"
