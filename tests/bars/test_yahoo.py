@@ -331,8 +331,33 @@ def test_a_changed_past_is_a_restatement_with_both_versions(fetch, yahoo, bars, 
     code, told = fetch("NYSE:SHW", since=None)
     assert code == 0
     assert told["imports"][0]["restated"] == 1
+    (price,) = [row[4] for row in series.bars if row[0] == date(2021, 4, 9)]
+    assert told["imports"][0]["changed_past"] == {
+        "fetch:yahoo": {
+            "bars": 1,
+            "symbols": ["NYSE:SHW"],
+            "volumes": 0,
+            "largest": pytest.approx(0.01 / price),
+            "largest_of": "NYSE:SHW 2021-04-09",
+        }
+    }
     moved = set(stored()["close"].to_pylist()) - set(before["close"].to_pylist())
     assert len(moved) == 2  # the bar of that Friday, and the one of the next evening
+    at(EVENING + timedelta(days=1, hours=1))  # and it takes that back
+    yahoo.series["SHW"] = series
+    assert fetch("NYSE:SHW", since=None)[0] == 0
+    result = CliRunner().invoke(cli, ["status"])
+    told = "past changed by fetch:yahoo in 90 days: 2 bars of 1 symbol, by at most 0.00"
+    assert told in result.output
+    lakehouse = Project.from_environment().lakehouse
+    (row,) = [
+        each
+        for each in read_current(
+            list_parts(lakehouse, OHLCV_1D), OHLCV_1D, known_at=EVENING + timedelta(days=1)
+        ).to_pylist()
+        if each["close"] == pytest.approx(price + 0.01, abs=1e-9)
+    ]  # as it was known then
+    assert row["source"] == "fetch:yahoo"
 
 
 @pytest.mark.parametrize(

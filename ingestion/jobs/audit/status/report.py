@@ -188,7 +188,7 @@ def look_at_changed_past(project: Project, at: datetime, recent: RecentBars) -> 
     lines = [
         f"past changed by {source} in 90 days: {counted(each.bars, 'bar')} of "
         f"{counted(len(each.symbols), 'symbol')}"
-        + (f", by at most {each.largest:.2%} ({each.largest_of})" if each.largest else "")
+        + (f", by at most {each.largest * 100:.2g} % ({each.largest_of})" if each.largest else "")
         for source, each in past
     ]
     return Section("changed_past", past, tuple(lines))
