@@ -59,7 +59,14 @@ OHLCV_1D = Dataset(
         replace(TIMESTAMP, meaning="open of the bar"),
         SYMBOL,
         *(_price(name) for name in ("open", "high", "low", "close")),
-        Column("volume", Dtype.DOUBLE, "units traded", low=0, nullable=False, scanner="volume"),
+        Column(
+            "volume",
+            Dtype.DOUBLE,
+            "units traded; at 0, markets that never close have no bar for formulas",
+            low=0,
+            nullable=False,
+            scanner="volume",
+        ),
         Column(
             "split_ratio",
             Dtype.DOUBLE,

@@ -20,6 +20,12 @@ close, a date before the calendar's first) is in no session; :func:`known_bar_cl
 bar is stored there. :func:`bar_close` then gives 24 h after it: no session of these exchanges is
 longer, so that may be late and cannot be early.
 
+Where nothing was traded, TradingView has no bar in round-the-clock markets, and exchanges deliver
+one; so formulas there do not count such a bar. Stock exchanges and dealers quote prices without
+trades, and TradingView has bars of them: recorded scans show symbols of ``XETR``, ``GETTEX``,
+``LSE`` and ``BSE`` with a bar whose volume is 0. There every bar counts, as it does where the hours
+are unknown.
+
 All instants are Unix seconds, UTC.
 """
 
@@ -82,6 +88,11 @@ class MarketHours:
     rule: ClosingRule
     calendar: str | None = None
     """Name in ``exchange_calendars``; set exactly if the rule is ``SESSION``."""
+
+    @property
+    def has_no_bars_without_trades(self) -> bool:
+        """Whether TradingView leaves a day out on which nothing was traded."""
+        return self.rule is ClosingRule.MIDNIGHT_UTC
 
     @property
     def finality_delay(self) -> int:

@@ -235,6 +235,26 @@ def come_late(world: World) -> str:
     return "there are bars from before its first date"
 
 
+def test_a_day_without_a_trade_is_no_bar_until_it_turns_out_to_be_one(world: World):
+    coin, days = "BINANCE:BTCUSDT", [world.day, world.day + DAY]
+    close = world.closes[coin]
+    flat = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 0.0}
+    for day in days:
+        world.bar(coin, day)
+        traded = dict(world.bars[coin, day])
+        world.bars[coin, day] |= flat
+        world.write([(coin, day)])
+        assert world.compute().state.reasons == {"nothing was traded in a bar": 1}
+        world.check()
+    world.day += 2 * DAY
+    world.next_day(list(SYMBOLS[:5]))
+    assert world.compute().state.recomputed == 0
+    world.bars[coin, days[1]] = traded
+    world.write([(coin, days[1])])
+    assert world.compute().state.recomputed == 1
+    world.check()
+
+
 @pytest.mark.parametrize("happen", [restate, withdraw, come_late])
 def test_what_happens_to_an_old_bar_computes_its_symbol_again(world: World, happen):
     reason = happen(world)

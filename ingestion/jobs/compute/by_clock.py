@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ingestion.formulas import BarFormula, compute
 from ingestion.jobs.compute.pairs import KEYS, RECOMPUTED
-from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
+from ingestion.jobs.serve.targets import read_formula_bars
 from ingestion.lakehouse import Lakehouse, utc_date
 
 _REACH = timedelta(days=90)
@@ -27,9 +27,7 @@ def at_the_snapshot(
     first -= max(each.look_back for each in formulas if isinstance(each.look_back, timedelta))
     first -= _REACH
     symbols = pairs["symbol"].unique().to_pylist()
-    bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
-    place = bars.column_names.index("symbol")
-    bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
+    bars = read_formula_bars(lakehouse, first, last, symbols)
     moved = recomputed_at(bars, pairs.select([*KEYS, "known_at"]), formulas)
     pairs = pairs.drop_columns([each.name + RECOMPUTED for each in formulas])
     pairs = pairs.join(moved, KEYS, join_type="left outer", right_suffix=RECOMPUTED)

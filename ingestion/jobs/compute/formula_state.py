@@ -32,7 +32,7 @@ from ingestion.project import Project
 
 FILE = "formula_state.zip"
 _SAID = (MISSED_BARS, ACCEPTED_HOLES)
-_LAYOUT = 2
+_LAYOUT = 3
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
 _LONGEST_BAR = timedelta(days=7)

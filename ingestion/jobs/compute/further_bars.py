@@ -2,7 +2,8 @@
 
 1. Which parts have new rows, and whether all that the state was made with is there.
 2. Which symbols cannot go on: an old bar of theirs was restated or withdrawn, came late, or has a
-   session missing before it that was not, or the reverse. They are computed from all their bars.
+   session missing before it that was not, or the reverse; or nothing was traded in a new one, whose
+   row gets the values of the bar before. They are computed from all their bars.
 3. The others go on, a block of symbols at a time; a symbol that is new begins.
 4. Rows are published, and then what is kept now takes the place of what was.
 """
@@ -41,6 +42,7 @@ from ingestion.jobs.compute.formula_state import (
 from ingestion.jobs.compute.publication import Publication
 from ingestion.jobs.compute.transpose import (
     BAR_COLUMNS,
+    NOT_COUNTED,
     WITHDRAWN,
     Names,
     features,
@@ -203,6 +205,7 @@ class _Again:
         """
         number, closes = to_numpy(bars["number"]), close_seconds(bars)
         opens, withdrawn = to_numpy(bars["timestamp"]), to_numpy(bars[WITHDRAWN])
+        untraded = to_numpy(bars[NOT_COUNTED]) & ~withdrawn
         order = np.lexsort((opens, number))
         same = np.diff(number[order], prepend=-1) == 0
         is_late = np.empty(len(number), dtype=bool)
@@ -213,6 +216,7 @@ class _Again:
             ("a formula reads all bars", np.full(len(number), bool(plan.from_all_bars))),
             ("nothing was kept of it", last[1, number] == NOT_KEPT),
             ("a bar was restated, withdrawn, or came late", is_late | withdrawn),
+            ("nothing was traded in a bar", untraded),
         ):
             # By the open: a bar that opened later may have closed earlier, beside a wrong one.
             self._take(reason, number[is_old & is_one], number, opens // DAY)

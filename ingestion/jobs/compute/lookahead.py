@@ -37,7 +37,7 @@ from ingestion.jobs.compute.counterexample import (
     replaced,
     smallest_case,
 )
-from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
+from ingestion.jobs.serve.targets import read_formula_bars
 from ingestion.lakehouse import Lakehouse, list_parts, read_part
 from ingestion.project import Project
 
@@ -125,11 +125,8 @@ def verify_lakehouse(
     if not names:
         raise InputError(f"{project.lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
     chosen = spread(names, most_symbols)
-    bars = read_bars(project.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
+    bars = read_formula_bars(project.lakehouse, date.min, date.max, chosen)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
-    bars = bars.set_column(
-        bars.column_names.index("symbol"), "symbol", bars["symbol"].cast(pa.string())
-    )
     return verify_lookahead(
         bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", closes),
         computing(project.formulas.values() if formulas is None else formulas),

@@ -19,7 +19,7 @@ from ingestion.formulas import BarFormula, Matrix, shift
 from ingestion.formulas.panel import Panel, read_panel
 from ingestion.formulas.ratings import RATINGS, Vote, Votes
 from ingestion.jobs.compute.pairs import bar_keys
-from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
+from ingestion.jobs.serve.targets import read_formula_bars
 from ingestion.lakehouse import Lakehouse, utc_date
 from ingestion.markets.symbols import exchange_of
 from ingestion.quality.votes import VoteBreak, VoteRows, find_breaks
@@ -83,9 +83,7 @@ class RatedBars:
         if self._read is None or self._read[0] != symbols:
             ends = pc.min_max(pairs["bar_close"])
             first, last = (utc_date(ends[end].as_py()) for end in ("min", "max"))
-            bars = read_bars(self._lakehouse, first - _HISTORY, last, symbols, FORMULA_COLUMNS)
-            place = bars.column_names.index("symbol")
-            bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
+            bars = read_formula_bars(self._lakehouse, first - _HISTORY, last, symbols)
             seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
             bars = bars.drop_columns(["event_timestamp"])
             self._read = symbols, read_panel(bars.append_column("close_timestamp", seconds))

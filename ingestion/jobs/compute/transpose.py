@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
+from ingestion.bars.untraded import is_untraded
 from ingestion.base.arrow import finite, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
 from ingestion.base.progress import watched
@@ -42,6 +43,8 @@ _COUNTED = 100
 """Parts whose rows are counted, to know about how many there are in all."""
 
 WITHDRAWN = "withdrawn"
+NOT_COUNTED = "not_counted"
+"""Whether formulas leave a bar out: it was withdrawn, or nothing was traded."""
 
 
 def spill_by_symbol(
@@ -75,7 +78,7 @@ def spill_by_symbol(
             attendance,
             symbols,
             names,
-            lambda bars: spill.scatter(_whole_bytes(bars), to_numpy(bars["number"]) % files),
+            lambda bars: spill.scatter(_to_spill(bars), to_numpy(bars["number"]) % files),
         )
     )
 
@@ -106,10 +109,11 @@ def read_bars(
         yield note_attendance(bars, attendance, symbols)
 
 
-def _whole_bytes(bars: pa.Table) -> pa.Table:
-    """Return bars without columns of bits, which cannot be spilled as they are."""
-    at = bars.column_names.index(WITHDRAWN)
-    return bars.set_column(at, WITHDRAWN, bars[WITHDRAWN].cast(pa.uint8()))
+def _to_spill(bars: pa.Table) -> pa.Table:
+    """Return what is computed from, without columns of bits: these cannot be spilled."""
+    bars = bars.drop_columns([WITHDRAWN])
+    at = bars.column_names.index(NOT_COUNTED)
+    return bars.set_column(at, NOT_COUNTED, bars[NOT_COUNTED].cast(pa.uint8()))
 
 
 BAR_COLUMNS = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
@@ -117,9 +121,11 @@ BAR_COLUMNS = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
 
 
 def numbered(bars: pa.Table, symbols: SymbolTable) -> pa.Table:
-    """Return bars with a number for the symbol, and whether they are withdrawn for the source."""
+    """Return bars with a number for the symbol, and in place of the source whether they count."""
     number, withdrawn = symbols.numbers(bars["symbol"]), is_withdrawn(bars)
+    not_counted = pc.or_(withdrawn, from_numpy(is_untraded(bars)))
     bars = bars.drop_columns(["source", "symbol"]).append_column(WITHDRAWN, withdrawn)
+    bars = bars.append_column(NOT_COUNTED, not_counted)
     return bars.append_column("number", from_numpy(number))
 
 
@@ -155,20 +161,27 @@ def features(
 ) -> Iterator[pa.Table]:
     """Compute formulas on some symbols' whole history, with the bars' closes.
 
-    Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
+    Where a bar does not count, its row gets the values of the bar before: those that are valid
+    then, and that TradingView shows.
 
     Yields
     ------
     pyarrow.Table
         The rows of some of the symbols, by date; NaN or infinite where a value is undefined.
     """
-    is_gone = rows[WITHDRAWN].cast(pa.bool_())
-    own = rows.drop_columns([WITHDRAWN])
+    is_gone = rows[NOT_COUNTED].cast(pa.bool_())
+    own = _computed_from(rows)
     if not pc.any(is_gone).as_py():
         yield from _computed(own, names, holes, compute, {})
         return
     computed = _computed(own.filter(pc.invert(is_gone)), names, holes, compute, {})
-    yield _with_withdrawn(pa.concat_tables(computed), rows.filter(is_gone), names)
+    yield _with_left_out(pa.concat_tables(computed), rows.filter(is_gone), names)
+
+
+def _computed_from(rows: pa.Table) -> pa.Table:
+    return rows.drop_columns(
+        [name for name in (WITHDRAWN, NOT_COUNTED) if name in rows.schema.names]
+    )
 
 
 def further_features(
@@ -178,14 +191,14 @@ def further_features(
     compute: Compute,
     last_closes: NDArray[np.int64],
 ) -> Iterator[pa.Table]:
-    """Compute formulas on some symbols' further bars, none of them withdrawn; yields as above.
+    """Compute formulas on some symbols' further bars, all of which count; yields as above.
 
     Parameters
     ----------
     last_closes
         By number, the close of the bar before these, Unix s.
     """
-    rows = rows.drop_columns([WITHDRAWN])
+    rows = _computed_from(rows)
     numbers = np.unique(to_numpy(rows["number"]))
     before = dict(zip(names.place_of[numbers].tolist(), last_closes[numbers].tolist(), strict=True))
     return _computed(rows, names, holes, compute, before)
@@ -232,10 +245,10 @@ def _by_symbol(places: NDArray[np.int32], opens: NDArray[np.int64]) -> NDArray[n
     return order if is_sorted.all() else np.lexsort((opens, places))
 
 
-def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa.Table:
-    """Add the rows of withdrawn bars, where no other bar of the symbol closes."""
-    place, closes = names.place_of[withdrawn["number"].to_numpy()], close_seconds(withdrawn)
-    opens = withdrawn["timestamp"].to_numpy()
+def _with_left_out(computed: pa.Table, left_out: pa.Table, names: Names) -> pa.Table:
+    """Add the rows of bars that do not count, where no other bar of the symbol closes."""
+    place, closes = names.place_of[left_out["number"].to_numpy()], close_seconds(left_out)
+    opens = left_out["timestamp"].to_numpy()
     keys = np.unique(np.column_stack([place, closes, opens]), axis=0)
     keys = keys[np.append(True, (np.diff(keys[:, :2], axis=0) != 0).any(axis=1))]
     there = np.column_stack([computed[name].to_numpy() for name in ("place", "timestamp")])

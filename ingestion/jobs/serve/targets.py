@@ -15,6 +15,7 @@ from ingestion.bars.arrays import close_seconds
 from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.dividends import read_paid
 from ingestion.bars.holes import OpenHoles, open_holes
+from ingestion.bars.untraded import traded
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import DIVIDENDS, OHLCV_1D, SYMBOLS, Dataset
@@ -386,6 +387,15 @@ def read_bars(
         return table.set_column(table.column_names.index("symbol"), "symbol", encoded)
 
     return reading_again(read)
+
+
+def read_formula_bars(
+    lakehouse: Lakehouse, first: date, last: date, symbols: Collection[str] | None = None
+) -> pa.Table:
+    """Read the bars that formulas count, as :func:`read_bars` does; ``symbol`` is a string."""
+    bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
+    place = bars.column_names.index("symbol")
+    return traded(bars.set_column(place, "symbol", bars["symbol"].cast(pa.string())))
 
 
 def _extended(names: pa.Array, symbols: pa.ChunkedArray) -> pa.Array:
