@@ -42,6 +42,27 @@ class Choice(Protocol):
         """Return at which times it is known who could be chosen."""
 
 
+def active_rows(
+    choice: Choice, symbols: pa.ChunkedArray, times: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return of which rows the symbols could be chosen at the rows' times; also where unknown.
+
+    Parameters
+    ----------
+    symbols, times
+        Of each row; shape ``(n,)``, times in Unix µs.
+
+    Examples
+    --------
+    >>> from ingestion.datasets import Universe
+    >>> symbols = pa.chunked_array([["NYSE:KO", "NYSE:PEP"]])
+    >>> active_rows(Universe.fixed(["NYSE:KO"]), symbols, np.array([0, 0])).tolist()
+    [True, False]
+    """
+    encoded = symbols.cast(pa.string()).combine_chunks().dictionary_encode()
+    return choice.was_active(encoded.dictionary, to_numpy(encoded.indices), times)
+
+
 @dataclass(frozen=True)
 class Membership:
     """Who was in a universe when; all instants are Unix µs.

@@ -42,9 +42,19 @@ OWN = FeatureGroup(
 KINDS = (
     "--target total_return_2d "
     "--target quantile_excess_fwd_return_3d,benchmark=NASDAQ:AAPL,classes=2 "
-    "--target barrier_4d,profit=1sd,loss=1sd,volatility=10"
+    "--target barrier_4d,profit=1sd,loss=1sd,volatility=10 "
+    "--target excess_fwd_return_2d,benchmark=NASDAQ:AAPL "
+    "--target scaled_fwd_return_2d,volatility=10 "
+    "--target sign_total_return_3d"
 )
-TARGETS = ("total_return_2d", "quantile_excess_fwd_return_3d", "barrier_4d")
+TARGETS = (
+    "total_return_2d",
+    "quantile_excess_fwd_return_3d",
+    "barrier_4d",
+    "excess_fwd_return_2d",
+    "scaled_fwd_return_2d",
+    "sign_total_return_3d",
+)
 FORMULA = """
 from ingestion.formulas import formula, ratio, shift
 
@@ -159,11 +169,11 @@ def test_a_set_comes_again_after_restatements_backfills_compaction_and_more_hist
     project: Project, made: tuple[Path, dict[str, Path]], tmp_path: Path
 ):
     folder, of_sets = made
-    # All prices are restated, features computed again, months added before, and a member leaves.
+    # All prices are restated, features computed again, a year added before, and a member leaves.
     import_bars(project, bars(folder, "restated.parquet", 60, 1, factor=1.5))
-    import_bars(project, bars(folder, "before.parquet", 120, 80))
+    import_bars(project, bars(folder, "before.parquet", 445, 80))
     import_bars(project, paid(folder, "restated.csv", 8.7))
-    backfill(project, date(2020, 1, 1), date(2021, 4, 30))
+    backfill(project, date(2019, 7, 1), date(2021, 4, 30))
     append_rows(project.lakehouse, UNIVERSE_MEMBERS, members(LATER, 5), "left")
     before = len(list_parts(project.lakehouse, project.catalog.group("own_1d")))
     compact(project)
@@ -238,7 +248,12 @@ def test_each_kind_of_label_has_its_span_and_is_named_where_it_is_another_one(
     assert {row[TARGETS[2]] for row in rows} >= {-1, 1}
     assert {*read_provenance(place)["parts"]} >= {"ohlcv_1d", "dividends"}
     decided = rows[0]["event_timestamp"]
-    for column, value, check in ((TARGETS[1], 7, "targets"), (ends[2], decided, "labels")):
+    assert {row[TARGETS[5]] for row in rows} >= {-1, 1}
+    for column, value, check in (
+        (TARGETS[1], 7, "targets"),
+        (TARGETS[4], 7.0, "targets"),
+        (ends[2], decided, "labels"),
+    ):
         proof = prove(project, planted(place, tmp_path, column, value))
         faults = {each.name: each for each in proof.checks if each.finding is Finding.FAULT}
         named = column if check == "targets" else rows[0]["symbol"]

@@ -38,7 +38,7 @@ def now_is_friday_evening(at: Callable[[datetime], None]) -> None:
 
 
 def test_the_registry_is_read_as_feast_reads_it(week: Project) -> None:
-    found = own_stores(week)
+    found = own_stores(week, [group.name for group in week.catalog.groups])
     assert found is not None
     registered, online = found
     assert online.place == str(week.folder / "data" / "online.db")
@@ -73,7 +73,7 @@ def test_both_ways_give_the_same_ranking(
     symbols = ["NASDAQ:AAPL", "X:GONE", "NYSE:UPS", "BINANCE:BTCUSDT"]
     asked = SelectRequest(symbols=symbols, max_bar_age=timedelta(days=99), top=None)
     own = select(week, asked)
-    monkeypatch.setattr(rows_to_rank, "own_stores", lambda _: None)
+    monkeypatch.setattr(rows_to_rank, "own_stores", lambda *_: None)
     assert select(week, asked) == own
 
 
@@ -181,6 +181,25 @@ def test_a_definition_that_has_changed_since_is_refused(writable_week: Project) 
     for reads in (lambda: select(changed, SelectRequest()), lambda: check_registry(changed)):
         with pytest.raises(FeastRepositoryError, match="definition of selection_v1 has changed"):
             reads()
+
+
+def test_only_groups_that_are_ranked_need_to_be_registered(writable_week: Project) -> None:
+    materialize(writable_week)
+    served = select(writable_week, SelectRequest()).rows
+    folder = writable_week.feast_repository / "groups"
+    folder.mkdir()
+    (folder / "own.py").write_text(
+        "from ingestion.catalog import Column, FeatureGroup, Files, Service\n"
+        "G = FeatureGroup(name='own', meaning='m', source=Files(), ttl='4d',\n"
+        "                 features=[Column('x')])\n"
+        "S = Service('own_v1', ['own'], meaning='m', rank_by='x')\n"
+    )
+    more = Project(writable_week.folder, writable_week.lakehouse_at, writable_week.scanner_url)
+    assert select(more, SelectRequest()).rows == served
+    for named in ({"service": "own_v1"}, {"by": "own:x"}):
+        request = SelectRequest(**named, symbols=["NYSE:KO"])
+        with pytest.raises(FeastRepositoryError, match="own is not registered with Feast"):
+            select(more, request)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.import_features import import_features
 from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.ranking import rank
+from ingestion.jobs.serve.reasons_of_moves import Difference, Reasons, Seen
 from ingestion.jobs.serve.recorded_selection import select_and_record
 from ingestion.jobs.serve.replay_decision import ReplayedDecision, replay_decision
 from ingestion.jobs.serve.select import SelectRequest
@@ -107,11 +110,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Of Monday, B and E have no row yet, and C's breaks a bound.
         of_monday = {"A": 0.5, "C": 1.5, "D": 0.62, "F": 0.42, "G": 0.32, "H": 0.22}
         assert scores(project, file, EVENT, of_monday).quarantined == 1
-        before = [member(name, DECISION - 3 * DAY, 1, 30) for name in "ABCDEGH"]
+        before = [member(name, DECISION - 3 * DAY, 1, 30) for name in "ABCDEGHI"]
         append_rows(project.lakehouse, UNIVERSE_MEMBERS, before, "members")
         materialize(project)
         patch.setenv("TVFEAST_NOW", (DECISION - timedelta(minutes=5)).isoformat())
-        scores(project, file, EVENT, {"G": 0.35})  # not materialized before it is selected by
+        # Not materialized before it is selected by: another value of G, and all of I.
+        scores(project, file, EVENT, {"G": 0.35, "I": 0.05})
         patch.setenv("TVFEAST_NOW", DECISION.isoformat())
         select_and_record(project, SelectRequest(by="mine:score", universe="u"))
         patch.setenv("TVFEAST_NOW", (DECISION + DAY).isoformat())
@@ -181,7 +185,7 @@ def test_what_was_known_then_is_compared_with_what_is_known_now(replayed: Replay
         "E": ((5, 4), (0.5, 0.52), ["late", "restated"]),
         "F": ((None, 5), (None, 0.43), ["membership", "restated"]),
     }
-    assert (replayed.asked_then, replayed.asked_now) == (7, 7)
+    assert (replayed.asked_then, replayed.asked_now) == (8, 8)
 
 
 def test_each_reason_says_when_and_by_what(project: Project, replayed: ReplayedDecision):
@@ -210,7 +214,8 @@ def test_the_selection_that_was_kept_is_shown_as_it_was(
     assert (kept.at, kept.by) == (DECISION, "score")
     # The online store had G's first row of Monday: 0.32, and not 0.35.
     assert moved(kept)["G"] == ((6, 6), (0.32, 0.35), ["not served yet"])
-    assert {k: v for k, v in moved(kept).items() if k != "G"} == moved(replayed)
+    assert moved(kept)["I"] == ((None, 8), (0.05, 0.05), ["not served yet"])
+    assert {k: v for k, v in moved(kept).items() if k not in "GI"} == moved(replayed)
     # The same question by its date, and another instant of that date.
     assert replay_decision(project, DECISION + timedelta(hours=1), ASKED, whole_day=True) == kept
     assert replay_decision(project, DECISION + timedelta(hours=1), ASKED).recorded is None
@@ -220,7 +225,32 @@ def test_of_a_clean_date_nothing_differs(project: Project):
     replayed = replay_decision(project, TODAY, SelectRequest(by="mine:score"))
     assert replayed.moves == ()
     text = replay_text(replayed)
-    assert "nothing differs: 8 of 8 symbols listed then, 8 of 8 now" in text
+    assert "nothing differs: 9 of 9 symbols listed then, 9 of 9 now" in text
+
+
+def test_a_symbol_whose_values_are_the_same_moves_with_the_others(project: Project):
+    replayed = replay_decision(project, DECISION, SelectRequest(by="mine:score"))
+    assert moved(replayed)["D"] == ((3, 4), (0.62, 0.62), ["others moved"])
+    assert replayed.moves[-1].symbol == "NYSE:D"  # after those with a reason of their own
+
+
+def test_what_no_row_explains_is_named_as_such(project: Project):
+    """H has no row since; a lakehouse that somebody changed by hand says otherwise."""
+    would = rank(project, replace(ASKED, as_of=DECISION, known_at=DECISION))
+    reasons = Reasons(project, would, DECISION, "u", frozenset())
+    then = Seen(7, None, {"score": 0.22}, is_asked=True)
+    other_value = replace(then, rank=6, values={"score": 0.3})
+    left_out = replace(then, rank=None, left_out="open_bar")
+    found = reasons.of(
+        [
+            Difference("NYSE:H", known, known, now)
+            for known, now in ((then, other_value), (left_out, then))
+        ]
+    )
+    assert [str(why) for (why,) in found] == [
+        "not explained: another value of score, and no new row",
+        "left out: then: bar still open",
+    ]
 
 
 def test_another_formula_and_a_restated_bar_are_told_apart(project: Project):

@@ -24,6 +24,7 @@ from ingestion.catalog import SYMBOLS, UNIVERSE_MEMBERS
 from ingestion.cli.commands import cli
 from ingestion.datasets import Schedule
 from ingestion.datasets.panel import answers
+from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.compute import comparison, cross_section_proof
@@ -32,6 +33,7 @@ from ingestion.jobs.compute.cross_sections import ComparedGroup, cross_sections
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
 from ingestion.jobs.serve.prove import Finding, prove
+from ingestion.jobs.serve.reproduce import reproduce
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.jobs.workspace import make_workspace
@@ -648,6 +650,44 @@ def test_rows_are_gated_served_selected_explained_and_joined(world: World, tmp_p
     proof = prove(project, out)
     assert proof.passed
     assert "later days" in [each.name for each in proof.checks if each.finding == Finding.SOUND]
+
+
+def test_sets_of_compared_members_come_again_after_restatements_and_compaction(
+    world: World, tmp_path: Path, now: Callable[[datetime], None]
+):
+    world.made()
+    days = Schedule(date(2021, 3, 1), date(2021, 3, 12))
+    panel, labelled = tmp_path / "panel.parquet", tmp_path / "labelled.parquet"
+    features = ["ranked:score_rank", "ranked:score_neutralised"]
+    write_panel(world.project, PanelRequest(days, panel, features=features, universe="club"))
+    labels = tmp_path / "labels.csv"
+    lines = [f"{each},{close.isoformat()},1" for close in COMPARED for each in MEMBERS]
+    labels.write_text("\n".join(["symbol,event_timestamp,y", *lines]) + "\n")
+    words = ["training-set", "--labels", str(labels), "--universe", "club", "--out", str(labelled)]
+    result = CliRunner().invoke(cli, [*words, *(w for f in features for w in ("--feature", f))])
+    assert result.exit_code == 0, result.output
+    ranks = {(r["symbol"], r["event_timestamp"]): r["score_rank"] for r in world.rows()}
+    rows = to_rows(pq.read_table(labelled))
+    assert len(rows) == len(ranks)
+    for row in rows:
+        decided = datetime.fromisoformat(row["event_timestamp"])
+        assert row["score_rank"] == ranks[row["symbol"], decided]
+    now(NOW + timedelta(days=1))
+    world.created = NOW + timedelta(hours=1)
+    world.add("scores", *(world.score(each, NEW_YORK_CLOSES[3], 500.0) for each in MEMBERS[:9]))
+    world.add("spans", world.member("NASDAQ:NEW", moment(5)))
+    assert world.made().restated
+    group = world.project.catalog.group("ranked")
+    parts = len(list_parts(world.project.lakehouse, group))
+    compact(world.project)
+    assert len(list_parts(world.project.lakehouse, group)) < parts
+    check(world, COMPARED)
+    for place in (panel, labelled):
+        again = reproduce(world.project, place, tmp_path / "again.parquet")
+        assert again.passed, again
+        assert prove(world.project, place).passed
+    latest = PanelRequest(days, tmp_path / "now.parquet", features=features, universe="club")
+    assert write_panel(world.project, latest).fingerprint != again.fingerprint["rows"]
 
 
 def test_what_the_gate_stops_is_not_published(world: World):

@@ -148,8 +148,22 @@ def _copy_until(
         rows = read_part(part, dataset)
         events = to_numpy(rows[dataset.event].cast(INSTANT))
         rows = rows.filter(from_numpy(events <= instant))
-        if rows.num_rows:
-            append_part(to, dataset, rows, "earlier")
+        for each in _versions(dataset, rows):
+            append_part(to, dataset, each, "earlier")
+
+
+def _versions(dataset: Dataset, rows: pa.Table) -> Iterator[pa.Table]:
+    """Divide rows, of which a merged part may have several of a key, the oldest ones first."""
+    created = [name for name in ("created_timestamp",) if name in rows.column_names]
+    rows = rows.sort_by([(name, "ascending") for name in (*dataset.key, *created)])
+    while rows.num_rows:
+        is_first = np.ones(rows.num_rows, dtype=bool)
+        is_first[1:] = False
+        for name in dataset.key:
+            column = rows[name].combine_chunks()
+            is_first[1:] |= to_numpy(pc.not_equal(column[1:], column[:-1]))
+        yield rows.filter(from_numpy(is_first))
+        rows = rows.filter(from_numpy(~is_first))
 
 
 def _differences(

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 
-def open_repository(project: Project, *, apply_if_missing: bool = False) -> FeatureStore:
+def open_repository(
+    project: Project, *, apply_if_missing: bool = False, views: Collection[str] | None = None
+) -> FeatureStore:
     """Open the project's feature store.
 
     Parameters
     ----------
+    views
+        Those that are read; what the registry says of others does not matter. All if None.
     apply_if_missing
         Register the definitions first where the registry does not have all views yet.
 
@@ -58,7 +62,7 @@ def open_repository(project: Project, *, apply_if_missing: bool = False) -> Feat
 
             store.apply(describe(project).objects)
             registered = Registered.of(store)
-        registered.check(project)
+        registered.check(project, views)
     if files.registry is not None:
         with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
             files.registry.chmod(0o600)
@@ -175,8 +179,8 @@ def own_tables(project: Project) -> Tables | None:
     return open_tables(online_settings(project), project.feast_repository)
 
 
-def own_stores(project: Project) -> tuple[Registered, Tables] | None:
-    """Return what the registry says, and the online store's tables, without Feast.
+def own_stores(project: Project, views: Collection[str]) -> tuple[Registered, Tables] | None:
+    """Return what the registry says of views, and the online store's tables, without Feast.
 
     None if the registry is no file, or the store is not this project's: then it takes Feast.
 
@@ -190,7 +194,7 @@ def own_stores(project: Project) -> tuple[Registered, Tables] | None:
     if registry is None or tables is None:
         return None
     registered = _read(project, registry)
-    registered.check(project)
+    registered.check(project, views)
     return registered, tables
 
 

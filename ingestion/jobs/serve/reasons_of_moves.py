@@ -76,6 +76,8 @@ class Seen:
     values: Mapping[str, Any] = field(default_factory=dict)
     """By the feature's label, as JSON has it; nothing without a row."""
     is_asked: bool = False
+    is_unserved: bool = False
+    """Whether the lakehouse had a row to rank, and a selection that was kept did not rank it."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,10 @@ class Reasons:
         if unserved := [name for name in each.unserved if name not in self.redefined]:
             told = f"the lakehouse had another value of {some_of(unserved)}"
             found.append(Reason(Kind.NOT_SERVED, told))
+        elif each.then.is_unserved and not self.redefined:
+            found.append(
+                Reason(Kind.NOT_SERVED, "the lakehouse had its row, and it was not ranked")
+            )
         by_label = self.would.wanted.by_label
         of_group: dict[str, list[str]] = {}
         # What is ranked by comes first.
@@ -181,7 +187,7 @@ class Reasons:
             yield self._without_rows(each)
 
     def _without_rows(self, each: Difference) -> Reason:
-        if each.labels == [SCORE]:
+        if each.labels == [SCORE] and self.would.model is not None:
             return Reason(Kind.DEFINITION, "the model gives another score for the same values")
         if each.labels:
             told = f"another value of {some_of(each.labels)}, and no new row"

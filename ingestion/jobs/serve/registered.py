@@ -5,7 +5,7 @@ So a command that only reads does not wait seconds for the import of Feast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,8 +97,13 @@ class Registered:
             message = b""
         return cls.parse(message, store.project)
 
-    def check(self, project: Project) -> None:
+    def check(self, project: Project, views: Collection[str] | None = None) -> None:
         """Compare it with the project's catalog and lakehouse.
+
+        Parameters
+        ----------
+        views
+            Those that are read; all if None. Services of other views are not compared either.
 
         Raises
         ------
@@ -106,8 +111,11 @@ class Registered:
             If something is missing, or is another than what is declared.
         """
         for group in project.catalog.groups:
-            self._check_view(project, group)
+            if views is None or group.name in views:
+                self._check_view(project, group)
         for service in project.catalog.services:
+            if views is not None and not {*service.groups} <= {*views}:
+                continue
             registered = self.services.get(service.name)
             if registered is None:
                 raise _missing(project, service.name)

@@ -183,9 +183,13 @@ def _seen_in(record: RecordedSelection, known: Mapping[str, Seen]) -> dict[str, 
     """Return what a selection that was kept has of each symbol; of others, what was known."""
     found = {}
     ranks = {symbol: place for place, symbol in enumerate(record.rows, 1)}
+    # A list that is shorter than asked has all that could be ranked.
+    is_whole = record.request.top is None or len(ranks) < record.request.top
     for symbol in dict.fromkeys([*ranks, *known, *record.symbols]):
         of_symbol = known.get(symbol, Seen())
-        found[symbol] = replace(of_symbol, rank=None, is_asked=symbol in record.symbols)
+        is_asked = symbol in record.symbols
+        unserved = is_whole and is_asked and of_symbol.rank is not None
+        found[symbol] = replace(of_symbol, rank=None, is_asked=is_asked, is_unserved=unserved)
         if symbol in ranks:
             values = record.rows[symbol]
             found[symbol] = Seen(ranks[symbol], None, values, is_asked=True)

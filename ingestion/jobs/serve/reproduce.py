@@ -17,6 +17,7 @@ from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted, some_of
+from ingestion.datasets.membership import active_rows
 from ingestion.datasets.panel import Counts, Features, answers, schema_of
 from ingestion.datasets.questions import SLICE
 from ingestion.datasets.set_file import SetFile, read_provenance
@@ -177,8 +178,8 @@ def _of_members(of_set: SetContents, labels: Iterable[pa.Table]) -> Iterator[pa.
         of_set.project, universe, as_recorded=recorded, known_at=of_set.known_at
     )
     for rows in labels:
-        who = asked(rows)
-        kept = rows.filter(from_numpy(membership.was_active(who.names, who.codes, who.instants)))
+        times = asked(rows).instants
+        kept = rows.filter(from_numpy(active_rows(membership, rows["symbol"], times)))
         if kept.num_rows:
             yield kept
 

@@ -73,11 +73,12 @@ def served_rows(
     bar = Reference(group.name, _BAR)
     is_bar_served = any(column.name == _BAR for column in group.served)
     asked = [*wanted.references, *[bar] * is_bar_served]
-    own = own_stores(project)
+    views = list(dict.fromkeys([group.name, *(each.view for each in asked)]))
+    own = own_stores(project, views)
     if own is None:
-        served = _read_through_feast(project, group, symbols, asked)
+        served = _read_through_feast(project, group, symbols, asked, views)
     else:
-        served = _read_own_store(project, *own, group, symbols, asked, at)
+        served = _read_own_store(project, *own, symbols, asked, views, at)
     known_at, _ = served[next(each for each in asked if each.view == group.name)]
     has_row = known_at != 0
     there = np.flatnonzero(has_row)
@@ -107,13 +108,13 @@ def _read_own_store(
     project: Project,
     registered: Registered,
     tables: Tables,
-    group: FeatureGroup,
     symbols: Sequence[str],
     asked: Sequence[Reference],
+    views: Sequence[str],
     at: datetime,
 ) -> Served:
+    """Read views, of which the first one's group is ranked."""
     feast = feast_project(project)
-    views = list(dict.fromkeys([group.name, *(each.view for each in asked)]))
     registered.check_servable(project, views)
     keys = encode_keys({"symbol": ("STRING", symbols)})
     of_views = []
@@ -125,7 +126,7 @@ def _read_own_store(
     answers = read_views(tables, of_views, at)
     ranked = of_views[0].view.table
     if not answers[0].event_us.any() and not tables.read([Read(ranked, [])])[0].keys:
-        raise _nothing_served(group)
+        raise _nothing_served(project.catalog.group(views[0]))
     served: Served = {}
     for name, answer in zip(views, answers, strict=True):
         events = answer.event_us // MICROSECONDS * MICROSECONDS
@@ -135,9 +136,13 @@ def _read_own_store(
 
 
 def _read_through_feast(
-    project: Project, group: FeatureGroup, symbols: Sequence[str], asked: Sequence[Reference]
+    project: Project,
+    group: FeatureGroup,
+    symbols: Sequence[str],
+    asked: Sequence[Reference],
+    views: Sequence[str],
 ) -> Served:
-    store = open_repository(project)
+    store = open_repository(project, views=views)
     found: dict[Reference, tuple[list[int], list[Any]]] = {each: ([], []) for each in asked}
     with feast_calls(project):
         Registered.of(store).check_servable(project, [each.view for each in asked])

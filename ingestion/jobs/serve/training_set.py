@@ -8,11 +8,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
 from ingestion.catalog import UNIVERSE_MEMBERS, Catalog, FeatureGroup
 from ingestion.datasets import Features
+from ingestion.datasets.membership import active_rows
 from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at
@@ -251,18 +253,13 @@ def _of_members(
 ) -> tuple[pa.Table, int]:
     """Keep the labels of a universe's members; return how many are of times when it is unknown."""
     import numpy as np
-    import pyarrow as pa
 
     membership = membership_of(
         project, universe, as_recorded=request.as_recorded, known_at=known_at
     )
     instants = instants_of(origin, labels.select(_KEYS).to_pandas()["event_timestamp"])
     times = np.asarray(instants.astype("int64"), dtype=np.int64)
-    symbols = labels["symbol"].combine_chunks().cast(pa.string()).dictionary_encode()
-    codes = symbols.indices.to_numpy()
-    kept = labels.filter(
-        pa.array(membership.was_active(symbols.dictionary, codes, times), pa.bool_())
-    )
+    kept = labels.filter(from_numpy(active_rows(membership, labels["symbol"], times)))
     if not kept.num_rows:
         raise InputError(f"no symbol of {origin} was in {universe} at its label's time")
     return kept, int(np.count_nonzero(~membership.is_known(times)))

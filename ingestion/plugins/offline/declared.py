@@ -32,9 +32,8 @@ from ingestion.base.instants import to_micros
 from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.entities import EntityRows
 from ingestion.plugins.offline.fetch import FeatureTable
-from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.files import Location, location_of
 from ingestion.plugins.offline.historical import ViewTable
-from ingestion.plugins.offline.object_files import objects_at
 from ingestion.plugins.offline.slices import Questions
 from ingestion.plugins.offline.source import ParquetSource
 
@@ -173,12 +172,12 @@ def locate(source: DataSource, repo_path: str | Path | None) -> Location:
     if not uri.startswith("file://"):
         uri = FileSource.get_uri_for_file_path(repo_path, uri)
     if "://" not in uri:
-        return Location(fs.LocalFileSystem(), str(Path(uri).absolute()), dated)
+        return location_of(str(Path(uri).absolute()), dated=dated)
     try:
         credentials = source.resolve_credentials()
         if uri.startswith("s3://") and not source.s3_endpoint_override and not credentials:
-            filesystem, path = objects_at(uri)
-        elif uri.startswith("s3://"):
+            return location_of(uri, dated=dated)
+        if uri.startswith("s3://"):
             filesystem, path = FileSource.create_filesystem_and_path(
                 uri, source.s3_endpoint_override, credentials
             )

@@ -49,11 +49,11 @@ class Location:
         return Location(self.filesystem, f"{self.path}/{name}")
 
 
-def location_of(address: str) -> Location:
+def location_of(address: str, *, dated: bool = False) -> Location:
     """Return where a path or an address, such as ``s3://bucket/key``, is."""
-    if "://" in address:
-        return Location(*objects_at(address))
-    return Location(fs.LocalFileSystem(), address)
+    is_remote = "://" in address
+    filesystem, path = objects_at(address) if is_remote else (fs.LocalFileSystem(), address)
+    return Location(filesystem, path, dated)
 
 
 @dataclass(frozen=True)
