@@ -38,7 +38,7 @@ def now_is_friday_evening(at: Callable[[datetime], None]) -> None:
 
 
 def test_the_registry_is_read_as_feast_reads_it(week: Project) -> None:
-    found = own_stores(week, [group.name for group in week.catalog.groups])
+    found = own_stores(week)
     assert found is not None
     registered, online = found
     assert online.place == str(week.folder / "data" / "online.db")

@@ -179,8 +179,15 @@ def own_tables(project: Project) -> Tables | None:
     return open_tables(online_settings(project), project.feast_repository)
 
 
-def own_stores(project: Project, views: Collection[str]) -> tuple[Registered, Tables] | None:
-    """Return what the registry says of views, and the online store's tables, without Feast.
+def own_stores(
+    project: Project, views: Collection[str] | None = None
+) -> tuple[Registered, Tables] | None:
+    """Return what the registry says, and the online store's tables, without Feast.
+
+    Parameters
+    ----------
+    views
+        Those that are read, as of :func:`open_repository`.
 
     None if the registry is no file, or the store is not this project's: then it takes Feast.
 
