@@ -50,6 +50,18 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
         "the server that the bar source `tiingo` asks: https, or http on this machine",
         "Tiingo's",
     ),
+    "TVFEAST_COINBASE_URL": (
+        "the server that the bar source `coinbase` asks",
+        "Coinbase's",
+    ),
+    "TVFEAST_KRAKEN_URL": (
+        "the server that the bar source `kraken` asks",
+        "Kraken's",
+    ),
+    "TVFEAST_OKX_URL": (
+        "the server that the bar source `okx` asks",
+        "OKX's",
+    ),
     "TVFEAST_NOW": (
         'what "now" is, to replay a day: ISO 8601, UTC where it has no offset',
         "the wall clock",

@@ -45,7 +45,8 @@ class ReplayExchange(Vendor):
     Attributes
     ----------
     pages
-        What becomes of the candles of the next answers, one after the other; then all is well.
+        What becomes of the candles of the next answers that have any, one after the other; then all
+        is well.
     """
 
     def __init__(self, pairs: Sequence[Pair], now: Callable[[], datetime] = clock.now) -> None:
@@ -74,7 +75,7 @@ class ReplayExchange(Vendor):
 
     def paged(self, rows: list[list[Any]]) -> list[list[Any]]:
         """Return the rows of an answer, changed where a test has planned it."""
-        return self.pages.popleft()(rows) if self.pages else rows
+        return self.pages.popleft()(rows) if rows and self.pages else rows
 
 
 class ReplayBinance(ReplayExchange):
@@ -107,6 +108,180 @@ class ReplayBinance(ReplayExchange):
         size = min(int(parameters.get("limit", 500)), 1_000)
         rows = [_kline(each) for each in self.candles(found[0]) if each[0] * 1_000 >= first]
         return Reply(self.paged(rows[:size]))
+
+
+class ReplayCoinbase(ReplayExchange):
+    """Coinbase Exchange: ``/products`` and ``/products/NAME/candles``, the newest candle first.
+
+    Documented at docs.cdp.coinbase.com/exchange: at most 300 candles of the times from ``start`` to
+    ``end``; intervals without a trade have none.
+    """
+
+    def name(self, pair: Pair) -> str:
+        """Return a name such as ``BTC-USDT``."""
+        return f"{pair.base}-{pair.quote}"
+
+    def reply(self, path: str, parameters: Mapping[str, str]) -> Reply:
+        """Answer as Coinbase does."""
+        if path == "/products":
+            return Reply([_product(self.name(each), each) for each in self.pairs])
+        pair = self.pair(path.removeprefix("/products/").removesuffix("/candles"))
+        if pair is None:
+            return Reply({"message": "NotFound"}, 404)
+        if parameters.get("granularity") != str(DAY):
+            return Reply({"message": "Unsupported granularity"}, 400)
+        first, last = (
+            datetime.fromisoformat(parameters[each]).timestamp() for each in ("start", "end")
+        )
+        if (last - first) // DAY + 1 > 300:
+            return Reply({"message": "Count of aggregations requested exceeds 300"}, 400)
+        rows: list[list[Any]] = [
+            [at, low, high, opened, close, volume]
+            for at, opened, high, low, close, volume in self.candles(pair)
+            if first <= at <= last and volume
+        ]
+        return Reply(self.paged(rows[::-1]))
+
+
+_KRAKENS = {"BTC": ("XXBT", "XBT"), "ETH": ("XETH", "ETH"), "USD": ("ZUSD", "USD")}
+"""Kraken's names of currencies: of assets, and in pairs."""
+
+
+class ReplayKraken(ReplayExchange):
+    """Kraken: ``/0/public/AssetPairs`` and ``/0/public/OHLC``.
+
+    Documented at docs.kraken.com/api: the last 720 candles, whatever ``since`` says, and always the
+    one that runs. Errors come with the status of success.
+    """
+
+    def name(self, pair: Pair) -> str:
+        """Return a name such as ``XBTUSDT``."""
+        return "".join(_KRAKENS.get(each, (each, each))[1] for each in (pair.base, pair.quote))
+
+    def reply(self, path: str, parameters: Mapping[str, str]) -> Reply:
+        """Answer as Kraken does."""
+        if path == "/0/public/AssetPairs":
+            pairs = {self.name(each): self._pair(each) for each in self.pairs}
+            return Reply({"error": [], "result": pairs})
+        pair = self.pair(parameters.get("pair"))
+        if pair is None:
+            return Reply({"error": ["EQuery:Unknown asset pair"]})
+        if parameters.get("interval") != "1440":
+            return Reply({"error": ["EGeneral:Invalid arguments"]})
+        first, candles = int(parameters.get("since", 0)), self.candles(pair)[-720:]
+        rows: list[list[Any]] = [
+            [at, *map(str, prices), str(prices[3]), str(volume), 100 if volume else 0]
+            for at, *prices, volume in candles
+            if at > first or at == candles[-1][0]
+        ]
+        last = candles[-2][0] if len(candles) > 1 else 0
+        return Reply({"error": [], "result": {self.name(pair): self.paged(rows), "last": last}})
+
+    def _pair(self, pair: Pair) -> dict[str, Any]:
+        base, quote = (_KRAKENS.get(each, (each, each)) for each in (pair.base, pair.quote))
+        return {
+            "altname": self.name(pair),
+            "wsname": f"{base[1]}/{quote[1]}",
+            "aclass_base": "currency",
+            "base": base[0],
+            "aclass_quote": "currency",
+            "quote": quote[0],
+            "lot": "unit",
+            "pair_decimals": 5,
+            "lot_decimals": 8,
+            "lot_multiplier": 1,
+            "leverage_buy": [],
+            "leverage_sell": [],
+            "fees": [[0, 0.26]],
+            "fees_maker": [[0, 0.16]],
+            "ordermin": "0.0001",
+            "costmin": "0.5",
+            "status": "online" if pair.trades else "cancel_only",
+        }
+
+
+class ReplayOkx(ReplayExchange):
+    """OKX: ``/api/v5/public/instruments``, ``market/candles`` and ``history-candles``.
+
+    Documented at okx.com/docs-v5: the newest candle first, later than ``before`` and earlier than
+    ``after``, 100 unless ``limit`` says otherwise, 300 at most; ``candles`` has the last 1,440
+    alone. Days of ``1D`` begin at 16:00 UTC, those of ``1Dutc`` at 00:00.
+    """
+
+    def name(self, pair: Pair) -> str:
+        """Return a name such as ``BTC-USDT`` or ``BTC-USDT-SWAP``."""
+        return f"{pair.base}-{pair.quote}{'-SWAP' if pair.perpetual else ''}"
+
+    def reply(self, path: str, parameters: Mapping[str, str]) -> Reply:
+        """Answer as OKX does."""
+        if path == "/api/v5/public/instruments":
+            is_swap = parameters["instType"] == "SWAP"
+            own = [each for each in self.pairs if each.perpetual == is_swap]
+            return _okx([_instrument(self.name(each), each) for each in own])
+        pair = self.pair(parameters.get("instId"))
+        if pair is None:
+            return _okx([], "51001", "Instrument ID doesn't exist.")
+        shift = {"1Dutc": 0, "1D": 8 * 3_600}.get(parameters.get("bar", ""))
+        if shift is None:
+            return _okx([], "51000", "Parameter bar error")
+        candles = self.candles(pair)
+        if path == "/api/v5/market/candles":
+            candles = candles[-1_440:]
+        later, earlier = (int(parameters.get(each) or 0) for each in ("before", "after"))
+        now, rows = int(self.now().timestamp()), list[list[Any]]()
+        for at, *prices, volume in reversed(candles):
+            stamp = (at - shift) * 1_000
+            if later < stamp and (not earlier or stamp < earlier):
+                money = volume * prices[3]
+                volumes = (
+                    (volume * 100, volume, money) if pair.perpetual else (volume, money, money)
+                )
+                done = "1" if at + DAY <= now else "0"
+                rows.append([str(stamp), *map(str, prices), *map(str, volumes), done])
+        return _okx(self.paged(rows[: min(int(parameters.get("limit", 100)), 300)]))
+
+
+def _okx(data: list[Any], code: str = "0", message: str = "") -> Reply:
+    return Reply({"code": code, "msg": message, "data": data})
+
+
+def _instrument(name: str, pair: Pair) -> dict[str, Any]:
+    contract = {
+        "baseCcy": "",
+        "quoteCcy": "",
+        "settleCcy": pair.quote,
+        "ctType": "linear",
+        "ctVal": "0.01",
+        "ctValCcy": pair.base,
+        "uly": f"{pair.base}-{pair.quote}",
+    }
+    spot = {"baseCcy": pair.base, "quoteCcy": pair.quote, "settleCcy": "", "ctType": "", "uly": ""}
+    return {
+        "instId": name,
+        "instType": "SWAP" if pair.perpetual else "SPOT",
+        **(contract if pair.perpetual else spot),
+        "lever": "",
+        "listTime": "1548133413000",
+        "lotSz": "0.00000001",
+        "minSz": "0.00001",
+        "tickSz": "0.1",
+        "state": "live" if pair.trades else "suspend",
+    }
+
+
+def _product(name: str, pair: Pair) -> dict[str, Any]:
+    return {
+        "id": name,
+        "base_currency": pair.base,
+        "quote_currency": pair.quote,
+        "quote_increment": "0.01",
+        "base_increment": "0.00000001",
+        "display_name": f"{pair.base}/{pair.quote}",
+        "min_market_funds": "1",
+        "margin_enabled": False,
+        "status": "online" if pair.trades else "delisted",
+        "trading_disabled": not pair.trades,
+    }
 
 
 def _kline(candle: Candle) -> list[Any]:

@@ -63,12 +63,21 @@ class Exchange:
     perpetuals: bool = False
 
 
+_ALL = (
+    Exchange("binance", "TVFEAST_BINANCE_URL", 1_000, date(2017, 7, 1), perpetuals=True),
+    Exchange(
+        "coinbaseexchange",
+        "TVFEAST_COINBASE_URL",
+        300,
+        date(2014, 12, 1),
+        in_windows=True,
+        every_day=False,
+    ),
+    Exchange("kraken", "TVFEAST_KRAKEN_URL", 720, date(2013, 9, 1)),
+    Exchange("okx", "TVFEAST_OKX_URL", 300, date(2017, 10, 1), in_windows=True, perpetuals=True),
+)
 EXCHANGES: Mapping[str, Exchange] = MappingProxyType(
-    {
-        "binance": Exchange(
-            "binance", "TVFEAST_BINANCE_URL", 1_000, date(2017, 7, 1), perpetuals=True
-        )
-    }
+    {each.ccxt.removesuffix("exchange"): each for each in _ALL}
 )
 """By the name of the bar source."""
 
@@ -95,6 +104,8 @@ def tables(source: str, want: BarRequest) -> Iterator[BarTable]:
     day, last, newest = max(want.first, how.began), min(want.last, today), None
     while day <= last:
         rows = exchange.page(market, day, how.page)
+        if how.in_windows and rows:  # such answers begin with the newest bar: old ones may lack
+            rows = [*exchange.before(market, day, rows[0][0]), *rows]
         if rows:
             times, *columns = zip(*rows, strict=True)
             seconds = [stamp // 1_000 for stamp in times]
@@ -156,6 +167,16 @@ class _Opened:
                     "which is no day's 00:00 UTC in milliseconds"
                 )
         return rows
+
+    def before(self, market: Mapping[str, Any], first: date, end: int) -> list[list[Any]]:
+        """Return the bars from a day on until a time, asked for until no more come."""
+        found: list[list[Any]] = []
+        while (days := (end // _DAY_MS) - (first - EPOCH).days) > 0:
+            rows = [row for row in self.page(market, first, days) if row[0] < end]
+            if not rows:
+                break
+            found, end = [*rows, *found], rows[0][0]
+        return found
 
 
 def _by_ticker(markets: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:

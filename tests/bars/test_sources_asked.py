@@ -171,6 +171,7 @@ def test_the_catalog_lists_and_checks_sources(world: World) -> None:
         "adjusted": True,
         "priority": 50,
         "exchanges": ["BINANCE", "BINACNE"],
+        "daily": [],
     }
     assert "split-adjusted" in world.run("catalog").stdout
     problems = json.loads(world.run("catalog", "check", "--json").stdout.splitlines()[0])[
