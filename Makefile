@@ -74,7 +74,8 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 .PHONY: test-object-store
 test-object-store: setup servers ## Run the tests of jobs with each lakehouse in a bucket, of SeaweedFS
 	$(BIN)/python -m pytest -n 2 --dist worksteal --lakehouse=bucket tests/jobs tests/runs tests/datasets \
-		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py $(ARGS)
+		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py \
+		tests/bars/test_two_sources.py $(ARGS)
 
 .PHONY: test-servers
 test-servers: setup servers dagster ## Run the daily work on servers: Redis and PostgreSQL that die meanwhile, S3, Dagster
@@ -271,6 +272,10 @@ prune: setup ## Remove the folders of old runs that nothing needs (ARGS="--older
 
 .PHONY: parity
 parity: setup ## Compare served technicals with recomputed ones (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: compare-sources
+compare-sources: setup ## Compare the bars of sources that have the same symbols (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: doctor

@@ -1,9 +1,10 @@
 """Bars into the lakehouse: only those that are new, or differ from the stored ones.
 
 Of each partition date, one at a time, :func:`new_rows` compares what comes with what is stored. A
-bar that comes restates the stored bar of its close, unless that is of a source with a higher
-priority. A stored bar of its session that closes elsewhere it cannot restate: see
-:mod:`ingestion.bars.duplicates`.
+bar that comes restates the stored bar of its close, unless that is of a source that stands before
+its own; the one that does not count is put into ``other_bars``
+(:mod:`ingestion.bars.other_bars`). A stored bar of its session that closes elsewhere it cannot
+restate: see :mod:`ingestion.bars.duplicates`.
 
 A bar that somebody has taken back is a last version of its row whose ``source`` says so, and why
 (:class:`~ingestion.bars.stored_bars.Withdrawn`). What was recorded before stays, as of then; a
@@ -26,17 +27,17 @@ import pyarrow as pa
 from ingestion.bars.arrays import PRICES, VALUES, Bars, Split, table_of
 from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.duplicates import Twin, Twins
-from ingestion.bars.source import Source, with_assumed_hours
+from ingestion.bars.other_bars import append_others, not_there
+from ingestion.bars.source import Source, of_each_source, with_assumed_hours
 from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.bars.stored_bars import StoredDay, Withdrawn
 from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day
 from ingestion.base.spill import runs
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D, OTHER_BARS, Dataset
 from ingestion.lakehouse import (
     Lakehouse,
     Part,
-    append_part,
     append_parts,
     arrow_schema,
     by_date,
@@ -105,6 +106,8 @@ class Incoming:
     """Relative difference up to which a value counts as the stored one."""
     stays: Callable[[Source], bool] = lambda _: False
     """Whether a stored bar of a source stays, whatever the new one says."""
+    is_replaced: Callable[[Source], bool] = lambda _: False
+    """Whether a stored bar of a source is replaced, also by an equal one."""
 
 
 def write_bars(lakehouse: Lakehouse, incoming: Incoming, run_id: str) -> Written:
@@ -112,7 +115,7 @@ def write_bars(lakehouse: Lakehouse, incoming: Incoming, run_id: str) -> Written
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
     news = new_rows(lakehouse, incoming, written)
     while batch := list(islice(news, PARTS_AT_ONCE)):
-        written.parts += append_parts(lakehouse, OHLCV_1D, list(map(_created_now, batch)), run_id)
+        written.parts += append_new(lakehouse, batch, run_id)
     return written
 
 
@@ -123,11 +126,22 @@ class NewRows(NamedTuple):
     """In the schema of ``ohlcv_1d``, not created yet."""
     newest: datetime | None
     """When the newest row that they may restate was created; None if there is none."""
+    others: pa.Table
+    """Rows of ``other_bars``, created."""
 
 
-def append_new(lakehouse: Lakehouse, new: NewRows, run_id: str) -> Part:
-    """Append rows; they are created now, and after the rows that they restate."""
-    return append_part(lakehouse, OHLCV_1D, _created_now(new), run_id)
+def append_new(lakehouse: Lakehouse, news: Sequence[NewRows], run_id: str) -> list[Part]:
+    """Append rows, one table per date; they are created now, and after the rows that they restate.
+
+    Returns
+    -------
+    list of Part
+        Those of ``ohlcv_1d``.
+    """
+    # First: a bar must be here before ``ohlcv_1d`` loses it, whenever the run is killed.
+    append_others(lakehouse, [new.others for new in news], run_id)
+    tables = [_created_now(new) for new in news if new.rows.num_rows]
+    return append_parts(lakehouse, OHLCV_1D, tables, run_id) if tables else []
 
 
 def _created_now(new: NewRows) -> pa.Table:
@@ -145,7 +159,8 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
        closes elsewhere (:class:`Twin`) says the same, or stands against it;
     3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
     4. refuse what is equal to a bar that was withdrawn;
-    5. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules.
+    5. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules;
+       of two sources' bars, put the one that does not count apart.
 
     Parameters
     ----------
@@ -153,7 +168,8 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
         Takes what became of the bars, as far as it has come.
     """
     bars, names = incoming.bars, pa.array(incoming.names, pa.string())
-    parts = _stored_parts(lakehouse, incoming)
+    parts = _stored_parts(lakehouse, incoming, OHLCV_1D)
+    parts_of_others = _stored_parts(lakehouse, incoming, OTHER_BARS)
     present = {incoming.names[number] for number in np.unique(bars.symbol)}
     symbols = sorted(present.union(split.symbol for split in incoming.splits))
     nothing = StoredDay(_NO_ROWS, names)
@@ -173,11 +189,16 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
         rows = pa.concat_tables(
             [compared.changed(at, stored, beside), compared.split(splits, stored)]
         )
-        if rows.num_rows:
-            yield NewRows(rows, stored.newest)
+        others = compared.others
+        if others.num_rows:
+            others = not_there(parts_of_others.get(day, ()), others)
+        if rows.num_rows or others.num_rows:
+            yield NewRows(rows, stored.newest, others)
 
 
-def _stored_parts(lakehouse: Lakehouse, incoming: Incoming) -> dict[date, list[Part]]:
+def _stored_parts(
+    lakehouse: Lakehouse, incoming: Incoming, dataset: Dataset
+) -> dict[date, list[Part]]:
     """Return the parts of the dates of what comes, and of the dates beside: twins may be there."""
     days = {
         *(incoming.bars.event // DAY).tolist(),
@@ -186,7 +207,7 @@ def _stored_parts(lakehouse: Lakehouse, incoming: Incoming) -> dict[date, list[P
     if not days:
         return {}
     first, last = date_of_day(min(days) - 1), date_of_day(max(days) + 1)
-    return by_date(list_parts(lakehouse, OHLCV_1D, first, last))
+    return by_date(list_parts(lakehouse, dataset, first, last))
 
 
 def _by_day(
@@ -217,6 +238,8 @@ class _DayComparison:
         ahead = ratios_at(bars, self._numbers, read_recorded(lakehouse))
         self._ahead = np.where(np.isnan(ahead), 1.0, ahead)
         """The ratio that waits for each bar."""
+        self.others = _NO_ROWS
+        """Bars of the last day that was compared which belong into ``other_bars``."""
 
     def changed(self, at: NDArray[np.intp], stored: StoredDay, beside: dict[int, Twin]) -> pa.Table:
         """Return the rows of a day's bars that differ from what is stored, not created yet."""
@@ -236,10 +259,19 @@ class _DayComparison:
             same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
                 np.abs(new), np.abs(old)
             )
-        for n in np.flatnonzero(known & ~same).tolist():
-            if self._stays(stored.rows["source"][int(match[n])].as_py()):
-                written.overruled.append(incoming.names[day.symbol[n]])
-                same[n] = True
+        stays, is_replaced = np.zeros_like(known), np.zeros_like(known)
+        if len(of_known):
+            sources = stored.rows["source"]
+            stays[known] = of_each_source(sources, incoming.stays)[of_known]
+            is_replaced[known] = of_each_source(sources, incoming.is_replaced)[of_known]
+        written.overruled += [
+            incoming.names[number] for number in day.symbol[known & ~same & stays].tolist()
+        ]
+        self.others = _NO_ROWS
+        if stays.any() or is_replaced.any():
+            theirs = stored.rows.take(pa.array(match[is_replaced]))
+            self.others = pa.concat_tables([self._rows(at[stays], day.take(stays)), theirs])
+        same = (same | stays) & ~is_replaced
         for n, withdrawn in stored.find_withdrawn(day, incoming.names):
             if known[n]:
                 continue
@@ -252,7 +284,7 @@ class _DayComparison:
                 continue
             same[n] = True
             equal = _has_same_prices(day, n, twin.prices, incoming.tolerance)
-            if twin.is_misplaced or not (equal or self._stays(twin.source)):
+            if twin.is_misplaced or not (equal or incoming.stays(Source.parse(twin.source))):
                 written.not_taken[int(at[n])] = twin
             elif not equal:
                 written.overruled.append(incoming.names[day.symbol[n]])
@@ -260,6 +292,8 @@ class _DayComparison:
         written.restated += int((known & ~same).sum())
         if (known & ~same).any():
             self._note_changes(at, day, stored, known & ~same, match)
+        symbols = day.symbol[~same & self._assumed[at]].tolist()
+        written.assumed.update(exchange_of(incoming.names[number]) for number in symbols)
         return self._rows(at[~same], day.take(~same))
 
     def _note_changes(
@@ -280,9 +314,6 @@ class _DayComparison:
         bars = day.take(np.flatnonzero(restated)[own])
         self._written.past.add(kinds, self._incoming.names, bars, values)
 
-    def _stays(self, source: str) -> bool:
-        return self._incoming.stays(Source.parse(source))
-
     def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
         """Return the rows of some bars; ``at`` has their positions among all."""
         columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *VALUES)}
@@ -293,8 +324,6 @@ class _DayComparison:
         is_assumed = self._assumed[at]
         if is_assumed.any():
             columns["source"] = with_assumed_hours(columns["source"], is_assumed)
-            symbols = columns["symbol"].filter(pa.array(is_assumed)).to_pylist()
-            self._written.assumed.update(map(exchange_of, symbols))
         return table_of(columns, _OHLCV_SCHEMA)
 
     def split(self, splits: Sequence[Split], stored: StoredDay) -> pa.Table:

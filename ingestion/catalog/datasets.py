@@ -119,6 +119,15 @@ HELD_BARS = Dataset(
     ),
 )
 
+OTHER_BARS = Dataset(
+    name="other_bars",
+    meaning="bars of sessions of which ohlcv_1d has the bar of a source that stands before theirs; "
+    "of one source the last version counts",
+    storage="other_bars",
+    columns=OHLCV_1D.columns,
+    key=("symbol", "timestamp", "source"),
+)
+
 SPLITS = Dataset(
     name="splits",
     meaning="splits that were recorded before their bar came, and ratios of 1: no split that day",
@@ -277,6 +286,6 @@ UNIVERSE_MEMBERS = Dataset(
 
 DATASETS: tuple[Dataset, ...] = (
     *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
-    *(UNIVERSE_MEMBERS, DIVIDENDS, ABSENT_BARS),
+    *(UNIVERSE_MEMBERS, DIVIDENDS, ABSENT_BARS, OTHER_BARS),
 )
 """What the lakehouse contains beside the groups."""

@@ -62,6 +62,7 @@ TASKS: dict[str, dict[str, str]] = {
         "reproduce": "research",
         "replay-decision": "decisions",
         "parity": "checks",
+        "compare-sources": "sources",
         "data-docs": "checks",
         "accept-hole": "tracing",
         "withdraw-bars": "bars",

@@ -24,6 +24,7 @@ from ingestion.catalog import (
     HELD_BARS,
     MISSED_BARS,
     OHLCV_1D,
+    OTHER_BARS,
     SPLITS,
     UNIVERSE_MEMBERS,
 )
@@ -231,6 +232,7 @@ class World:
             (ACCEPTED_HOLES, accepted),
             (UNIVERSE_MEMBERS, member),
             (DIVIDENDS, paid | {"timestamp": int(close.timestamp())}),
+            (OTHER_BARS, {**bar, "timestamp": int(opened.timestamp()), "source": "fetch:yahoo"}),
         ):
             rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))
             append_part(self.settings.lakehouse, dataset, rows, "20210414T200000Z-by-hand")

@@ -11,6 +11,7 @@ from ingestion.bars.arrays import Split
 from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.holes import read_accepted
+from ingestion.bars.other_bars import read_others
 from ingestion.bars.source import Source
 from ingestion.bars.splits import ratio_text, splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn
@@ -68,6 +69,7 @@ def notes_on_bars(
         What is later than that does not matter.
     """
     yield from _withdrawn(lakehouse, symbol, event)
+    yield from _of_other_sources(lakehouse, symbol, event)
     held = waiting_bars(lakehouse)
     held = held.filter(pc.equal(held["symbol"], text(symbol)))
     closes = [each for each in to_objects(held["event_timestamp"]) if each <= as_of]
@@ -94,6 +96,15 @@ def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[s
             f"the bar that closed then was withdrawn on {last.created:%Y-%m-%d}: {last.why}; these "
             "are the values of the bar before"
         )
+
+
+def _of_other_sources(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
+    for row in to_rows(read_others(lakehouse, event.date(), event.date(), [symbol])):
+        if row["event_timestamp"] == event:
+            yield (
+                f"{row['name']} has a bar of this session too, which does not count: close "
+                f"{row['close']:g}, volume {row['volume']:g}; see `tvfeast compare-sources`"
+            )
 
 
 def _told(split: Split) -> str:

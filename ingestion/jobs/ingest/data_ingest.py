@@ -206,7 +206,7 @@ def data_ingest(
         run.write()
         hold_back(lakehouse, newly_held(*plan.held), run.id)
         _record(lakehouse, plan.before, run.id)
-        parts = tuple(append_new(lakehouse, rows, run.id) for rows in plan.rows)
+        parts = tuple(append_new(lakehouse, plan.rows, run.id))
         missing = find_holes(lakehouse, clock.now()).open
         run.tell(missing=missing)
         result = DataIngestResult(report, bars, run.receipt, parts, missing)

@@ -35,6 +35,7 @@ from ingestion.bars.fetching import AnswerRows, read_answer
 from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
 from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
+from ingestion.bars.precedence import Precedence
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
 from ingestion.bars.source_dividends import SourceDividends, far_from_drop, gone
@@ -49,8 +50,6 @@ from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
 from ingestion.base.progress import watched
 from ingestion.base.wording import counted, some_of
-from ingestion.catalog import BarSource
-from ingestion.catalog.bar_source import FILES_PRIORITY, SCANNER_PRIORITY
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, are_whole
 from ingestion.lakehouse import read_symbols, write_run_file
@@ -206,12 +205,13 @@ class _Import:
         prefix: str = "",
     ) -> None:
         self.prefix = prefix
-        self.lakehouse, self.catalog = project.lakehouse, project.catalog
+        self.lakehouse = project.lakehouse
         self.request, self.inputs, self.run, self.staging = request, inputs, run, staging
         self.refusals, self.findings = Refusals(staging / "refused"), Findings()
         files = tuple(FileCounts(str(each)) for each in inputs)
         self.result = ImportResult(run.id, run.receipt, files, self.findings)
         self.origin = _origin(inputs[:_NAMED])
+        self.precedence = Precedence(project.catalog.sources)
         self.table = SymbolTable()
         self.by_symbol = BySymbol(staging / "symbols", self.table, len(files))
         self.splits = SplitsFile(0, 0, [])
@@ -383,6 +383,7 @@ class _Import:
                 of_bars,
                 splits.name if splits else "",
                 stays=self._stays,
+                is_replaced=lambda stored: self.precedence.is_above(self.origin, stored),
             )
             written = write_bars(self.lakehouse, incoming, self.run.id)
             for at, against in written.not_taken.items():
@@ -501,14 +502,8 @@ class _Import:
         )
 
     def _stays(self, stored: Source) -> bool:
-        """Return whether a stored bar stays, because its source has a higher priority."""
-        return self._priority(stored) > self._priority(self.origin)
-
-    def _priority(self, source: Source) -> int:
-        if source.bar_source is None:
-            return SCANNER_PRIORITY if source.is_scanned else FILES_PRIORITY
-        declared = (each for each in self.catalog.sources if each.name == source.bar_source)
-        return next(declared, BarSource).priority  # a source that is gone counts as a new one
+        """Return whether what is stored stays, because its source stands before this one."""
+        return self.precedence.is_above(stored, self.origin)
 
     def _hold_back(self) -> None:
         """Write the bars that wait for an answer; bars that were found bad wait no longer."""
