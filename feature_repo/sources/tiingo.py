@@ -21,5 +21,6 @@ SOURCE = BarSource(
     pause=0.2,
     delay=14_400,  # exchanges send corrections for four hours
     budget=50,  # requests an hour of the free plan
+    key="TVFEAST_TIINGO_KEY",
     priority=40,  # of those that need no key the bars stay
 )

@@ -8,6 +8,7 @@ by files: a bar is placed in its session, checked, compared with splits and stor
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,9 @@ class BarSource:
         How many requests a run may make; no limit if None.
     delay
         Seconds after a close in which a bar's values may still change.
+    key
+        The environment variable that has the user's key, where the vendor wants one. As long as it
+        is empty, the source is asked only by who names it.
 
     Examples
     --------
@@ -178,6 +182,7 @@ class BarSource:
     pause: float = 0.0
     budget: int | None = None
     delay: float = 0.0
+    key: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -205,6 +210,11 @@ class BarSource:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise CatalogError(f"{self.name}: {name} {value!r} is no number of seconds")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be asked: it wants no key, or has one."""
+        return self.key is None or bool((os.environ.get(self.key) or "").strip())
 
     def has(self, symbol: str) -> bool:
         """Return whether it may know a symbol, by its exchange.

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from ingestion.bars.precedence import Precedence
+from ingestion.bars.source import Source
 from ingestion.base import clock
 from ingestion.base.errors import InputError, NothingFetched
 from ingestion.catalog import BarSource
@@ -37,7 +39,9 @@ class Fetched:
 
 
 def sources_of(project: Project, names: Sequence[str]) -> list[BarSource]:
-    """Return the sources of such names, of all if none are given; the highest priority first.
+    """Return the sources of such names, in the order in which their bars count.
+
+    Without names, all that want no key or have one.
 
     Raises
     ------
@@ -45,10 +49,12 @@ def sources_of(project: Project, names: Sequence[str]) -> list[BarSource]:
         If there is no such source, or none at all.
     """
     catalog = project.catalog
-    sources = [catalog.source(name) for name in names] or [*catalog.sources]
+    ready = [source for source in catalog.sources if source.is_ready]
+    sources = [catalog.source(name) for name in names] or ready
     if not sources:
         raise InputError("there is no bar source: write one to feature_repo/sources/")
-    return sorted(sources, key=lambda source: -source.priority)
+    order = Precedence(sources)
+    return sorted(sources, key=lambda source: order.place(Source.fetched(source.name)))
 
 
 def fetch_missing(
@@ -70,10 +76,10 @@ def fetch_missing(
             found.asked[source.name] = len(rest)
             reasons = _fetch(project, FetchRequest(source.name, tuple(rest), spans=rest), found)
             rest = _not_fetched(project, source, list(rest), first)
-            found.missing |= {
-                symbol: reasons.get(symbol, f"{source.name}: some of its bars may come again")
-                for symbol in rest
-            }
+            for symbol in rest:
+                why = reasons.get(symbol, f"{source.name}: some of its bars may come again")
+                before = found.missing.get(symbol)
+                found.missing[symbol] = f"{before}; {why}" if before else why
         found.sources |= {symbol: source.name for symbol in own if symbol not in rest}
         left = [symbol for symbol in left if symbol not in found.sources]
     found.missing = {symbol: why for symbol, why in found.missing.items() if symbol in left}
