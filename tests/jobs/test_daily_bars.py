@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import ingestion.bars.writing as writing
 from ingestion.bars.gaps import read_absent
-from ingestion.base.errors import CatalogError, TvfeastError
+from ingestion.base.errors import CatalogError, InputError, TvfeastError
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.cli.daily import flow_text
@@ -231,10 +232,46 @@ def test_sessions_that_are_not_there_yet_are_asked_for_again_each_time_and_repor
     result = vendors.daily(BTC, ETH, XRP)
     assert result.refusal is None
     assert {symbol: first for _, symbol, first, _ in vendors.asked()} == {
-        BTC: "2021-04-02",
+        BTC: "2021-04-03",
         ETH: "1970-01-01",
     }
     assert vendors.days(BTC) == vendors.days(ETH) == days_from(FIRST, date(2021, 4, 11))
+
+
+def test_a_flow_that_was_killed_while_it_stored_bars_is_completed_by_the_next_one(
+    vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+):
+    lakehouse = vendors.project.lakehouse
+    assert vendors.daily(XRP).refusal is None
+    append, calls = writing.append_parts, iter(range(99))
+
+    def killed(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return append(*arguments)
+
+    monkeypatch.setattr(writing, "PARTS_AT_ONCE", 10)
+    monkeypatch.setattr(writing, "append_parts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        vendors.daily(BTC, XRP)
+    monkeypatch.setattr(writing, "append_parts", append)
+    assert vendors.days(BTC) == days_from(FIRST, FIRST + timedelta(days=19))
+    (half,) = half_imports(lakehouse)
+    assert "fetch-bars, run" in str(half)
+    assert vendors.asked()[1:] == [["coins", BTC, "1970-01-01", "2021-04-12"]]  # XRP was not due
+    assert vendors.daily(BTC, XRP).refusal is None
+    assert vendors.asked() == [["coins", BTC, "1970-01-01", "2021-04-12"]]
+    assert vendors.days(BTC) == vendors.days(XRP) == days_from(FIRST, date(2021, 4, 11))
+    assert half_imports(lakehouse) == []
+    # Nobody reads the receipts from before one that found all imports whole.
+    (oldest, *_) = sorted(path.parent.name for path in lakehouse_files(vendors, "import_bars.json"))
+    (vendors.project.lakehouse_at / "_runs" / oldest / "import_bars.json").write_text("{")
+    damaged: list[InputError] = []
+    assert half_imports(lakehouse, damaged.append) == damaged == []
+
+
+def lakehouse_files(vendors: Vendors, name: str) -> list[Path]:
+    return [*(vendors.project.lakehouse_at / "_runs").glob(f"*/{name}")]
 
 
 def test_the_step_of_a_run_in_parts_is_done_once(
