@@ -238,6 +238,22 @@ def test_a_netrc_takes_no_part(
     assert fetch(AAPL)[0] == 0
 
 
+def test_a_last_page_that_is_missing_is_asked_for_again_however_late(
+    fetch, tiingo: ReplayTiingo, bars, at
+):
+    """Of three weeks there is nothing, and nothing says that it failed."""
+    series = series_of(bars, AAPL)
+    short = [row for row in series.bars if row[0] < date(2021, 3, 22)]
+    tiingo.series["AAPL"] = replace(series, bars=short)
+    assert fetch(AAPL)[0] == 0
+    at(NIGHT + timedelta(days=1))
+    tiingo.series["AAPL"] = series
+    assert fetch(AAPL, since=None)[0] == 0
+    opens = [datetime.fromtimestamp(each, UTC).date() for each in stored()["timestamp"].to_pylist()]
+    first, last = date(2021, 2, 1), date(2021, 4, 13)
+    assert opens == [row[0] for row in series.bars if first <= row[0] <= last]
+
+
 def test_a_ticker_that_tiingo_does_not_know_is_told(fetch):
     code, told = fetch(AAPL, "NASDAQ:GONE")
     assert code == 3

@@ -236,8 +236,9 @@ def _spans(
     left = standings.keys() - spans.keys()
     for run in asked_so_far(lakehouse, source.name) if left else ():
         for symbol in left & run.keys():
-            (began, ended), is_done = run[symbol]
-            spans[symbol] = Span(min(ended - OVERLAP if is_done else began, last), last)
+            known = run[symbol]
+            begin = known.reached - OVERLAP if known.is_done else known.span.first
+            spans[symbol] = Span(min(begin, last), last)
         left -= run.keys()
         if not left:
             break

@@ -200,8 +200,8 @@ def _firsts(
     firsts = dict.fromkeys(left, min(new, last))
     for run in asked_so_far(lakehouse, request.source) if left else ():
         for symbol in left & run.keys():
-            (began, ended), is_done = run[symbol]
-            first = ended - OVERLAP if is_done else began
+            began, is_done = run[symbol].span.first, run[symbol].is_done
+            first = run[symbol].reached - OVERLAP if is_done else began
             if request.first is not None:  # what did not end well is asked for again all the same
                 first = request.first if is_done else min(began, request.first)
             firsts[symbol] = min(first, last)
@@ -266,7 +266,7 @@ def _take(
                 for symbol in each.answer.request.symbols
                 if counts.problem or counts.may_come_again or symbol not in each.symbols
             )
-            run.tell(again=again)
+            run.tell(again=again, newest=result.newest)
             if result.nothing_accepted:
                 run.fail(InputError(result.nothing_accepted))
             elif again:

@@ -27,6 +27,13 @@ class Asked(NamedTuple):
     span: Span
     is_done: bool
     """Whether it ended well: nothing of it may come again."""
+    newest: date | None = None
+    """When the newest bar closed that came; None where none did, or the receipt does not say it."""
+
+    @property
+    def reached(self) -> date:
+        """Up to where there are bars: a source may be late, or lose the last page."""
+        return self.span.last if self.newest is None else min(self.span.last, self.newest)
 
 
 def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]]:
@@ -38,8 +45,13 @@ def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]
             return None
         is_done = receipt.get("verdict") in (Verdict.PUBLISH, Verdict.REFUSE)
         again = set(receipt.get("again", ()))
+        newest = {name: date.fromisoformat(day) for name, day in receipt.get("newest", {}).items()}
         return {
-            symbol: Asked(Span(*map(date.fromisoformat, span)), is_done and symbol not in again)
+            symbol: Asked(
+                Span(*map(date.fromisoformat, span)),
+                is_done and symbol not in again,
+                newest.get(symbol),
+            )
             for symbol, span in asked["asked"].items()
         }
 

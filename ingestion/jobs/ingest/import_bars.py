@@ -294,6 +294,7 @@ class _Import:
                     counts.read += batch.read
                     given |= batch.split_symbols
                     self.by_symbol.add(batch.bars, batch.splits)
+                    self._note_newest(batch.bars)
                     reader.trading_days.accept(batch.bars, symbols.names)
             except InputError as error:
                 counts.problem = str(error)
@@ -305,6 +306,16 @@ class _Import:
         numbers = np.array([symbols.number(split.symbol) for split in splits], dtype=np.int32)
         self.by_symbol.extent.add(numbers, np.array([split.event for split in splits], np.int64))
         return given
+
+    def _note_newest(self, bars: Bars) -> None:
+        """Note when the newest bar of each symbol closed."""
+        numbers, of_bars = np.unique(bars.symbol, return_inverse=True)
+        closes = np.zeros(len(numbers), np.int64)
+        np.maximum.at(closes, of_bars, bars.event)
+        newest = self.result.newest
+        for number, close in zip(numbers.tolist(), closes.tolist(), strict=True):
+            name, day = self.table.names[number], utc_date(close)
+            newest[name] = max(newest.get(name, day), day)
 
     def _note(self, reader: BarReader) -> None:
         """Note doubtful symbols, and where the market and its calendar disagree."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -97,6 +98,8 @@ class ImportResult:
     """Bars among the restated that the same source gave other values before."""
     symbols: int = 0
     """Symbols among the accepted bars."""
+    newest: dict[str, date] = field(default_factory=dict, repr=False)
+    """By symbol, the UTC date on which the newest bar closed that came, be it good or not."""
     still_adjusted: tuple[str, ...] = ()
     """Symbols that were taken split-adjusted, because nothing gives their splits."""
     refused_by_reason: dict[Reason, int] = field(default_factory=dict)
