@@ -124,7 +124,7 @@ def trained_on(engine: str, project: Project, folder: Path, staging: str) -> boo
     file = folder / engine / "feature_repo" / "feature_store.yaml"
     settings = yaml.safe_load(file.read_text())
     settings["offline_store"] |= {
-        "executor": engine, "rows_per_task": 500, "staging_location": staging
+        "executor": engine, "rows_per_task": 4000, "staging_location": staging
     }  # fmt: skip
     file.write_text(yaml.safe_dump(settings))
     made = pq.read_table(project.folder / "training_set.parquet")
