@@ -197,7 +197,7 @@ def test_cells_that_cannot_come_again_are_listed_with_the_reason(
     set_formula(folder, "0.5")
     # Somebody removes a day, as no command of this project does.
     group = project.catalog.group("own_1d")
-    day = folder / "data" / "lakehouse" / group.storage / "date=2021-03-10"
+    day = project.lakehouse_at / group.storage / "date=2021-03-10"
     kept = {file: file.read_bytes() for file in day.iterdir()}
     for file in kept:
         file.unlink()

@@ -20,6 +20,7 @@ from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.copy_lakehouse import copy
 from ingestion.project import Project
 from tests.jobs.test_further_bars import DAY, EVER, FIRST, SYMBOLS, World
+from tests.lakehouse.in_a_bucket import placed
 from tests.stores.failing_tasks import computed_by_task, computing_once, fill, kill
 
 KEY = ("symbol", "timestamp")
@@ -58,9 +59,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-def in_tasks(monkeypatch: pytest.MonkeyPatch) -> Engine:
+def in_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Let this process do the tasks, one after another, as an engine would."""
-    engine = Engine("local", ROWS_PER_TASK)
+    staging = placed(tmp_path / "staging")  # a lakehouse in a folder needs none
+    engine = Engine("local", ROWS_PER_TASK, staging if isinstance(staging, StoreUrl) else None)
     monkeypatch.setattr(
         local_features,
         "turn_of",

@@ -32,6 +32,7 @@ from ingestion.quality.parity import ColumnParity
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
+from tests.lakehouse.in_a_bucket import access
 
 STOCKS = ("NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM")
 BTC = "BINANCE:BTCUSDT"
@@ -289,6 +290,7 @@ def test_the_command_prints_a_table_or_one_object(lakehouse: Project):
         done = subprocess.run(
             [sys.executable, "-m", "ingestion.cli", *arguments],
             env={
+                **access(),
                 "PATH": os.environ["PATH"],
                 "TVFEAST_LAKEHOUSE": str(lakehouse.lakehouse_at),
                 "TVFEAST_NOW": WRITTEN.isoformat(),

@@ -1,7 +1,8 @@
-"""A proxy before a server, which loses requests and answers: seeded chance decides which."""
+"""A proxy before a server, which loses requests and answers: of some, or of all from one on."""
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import socket
@@ -17,16 +18,52 @@ KINDS = {"503": 0.1, "cut": 0.1, "slow": 0.1, "lost": 0.1}
 
 @contextmanager
 def flaky(address: str, seed: int = 7) -> Iterator[tuple[str, Counter[str]]]:
-    """Run a proxy; yield its address, and how many requests it has done what to."""
+    """Run a proxy; yield its address, and how many requests it has done what to.
+
+    Seeded chance decides.
+    """
+    chance = random.Random(seed)
+    names, weights = [*KINDS, "fine"], [*KINDS.values(), 1 - sum(KINDS.values())]
+    with _between(address, lambda: chance.choices(names, weights)[0]) as proxy:
+        yield proxy
+
+
+class Breaking:
+    """A proxy before a server that breaks: from one request on it has no good answer.
+
+    Attributes
+    ----------
+    address
+        Where it listens.
+    good
+        How many requests are still passed on; set it to let the server break then.
+    """
+
+    def __init__(self) -> None:
+        self.address, self.good = "", math.inf
+
+    @contextmanager
+    def before(self, address: str) -> Iterator[Breaking]:
+        """Run it."""
+        with _between(address, self._next) as (self.address, _):
+            yield self
+
+    def _next(self) -> str:
+        self.good -= 1
+        return "503" if self.good < 0 else "fine"
+
+
+@contextmanager
+def _between(address: str, kind_of: Callable[[], str]) -> Iterator[tuple[str, Counter[str]]]:
     host, _, port = address.removeprefix("http://").partition(":")
-    chance, done = random.Random(seed), Counter[str]()
+    done = Counter[str]()
 
     def answer(client: socket.socket) -> None:
         with client:
             request = _request(client)
             if request is None:
                 return
-            kind = chance.choices([*KINDS, "fine"], [*KINDS.values(), 1 - sum(KINDS.values())])[0]
+            kind = kind_of()
             done[kind] += 1
             if kind == "503":
                 client.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
