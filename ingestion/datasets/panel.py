@@ -8,12 +8,11 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 
 from ingestion.base import columns
 from ingestion.base.columns import INSTANT
@@ -22,7 +21,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.datasets.questions import SLICE, Questions, Slice
 from ingestion.lakehouse import Lakehouse, arrow_schema
 from ingestion.plugins.offline.fetch import FeatureTable
-from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.files import location_of
 from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.queries import point_in_time
 from ingestion.plugins.offline.source import ParquetSource
@@ -230,11 +229,9 @@ def _answered(
 def _table(lakehouse: Lakehouse, features: Features, known_at: datetime | None) -> FeatureTable:
     """Describe a group's parts to the join."""
     group, types = features.group, arrow_schema(features.group)
-    place = lakehouse.location(group.storage)
-    is_remote = "://" in place
-    filesystem, path = fs.FileSystem.from_uri(place) if is_remote else (fs.LocalFileSystem(), place)
+    place = location_of(lakehouse.location(group.storage))
     return FeatureTable(
-        source=ParquetSource(Location(filesystem, path, dated=True), group.event),
+        source=ParquetSource(replace(place, dated=True), group.event),
         keys=(columns.Column("symbol", pa.string(), True),),
         event=columns.Column(group.event, INSTANT, True),
         created=columns.Column("created_timestamp", INSTANT),

@@ -266,6 +266,7 @@ FOLDERS_ALONE = {
         "test_doctor.py::test_where_nothing_is_wrong_each_thing_is_named_with_its_value",
         "test_feature_ingest.py::test_the_stamp_is_taken_when_the_last_answer_has_come",
         "test_feature_ingest.py::test_what_a_killed_run_left_in_staging_is_removed",
+        "test_further_bars.py::test_what_is_kept_wrongly_is_found",
         "test_kill.py",
         "test_local_features.py::test_a_killed_backfill_is_completed_by_the_next",
         "test_panel_answers.py::test_a_slice_reads_only_the_dates_that_it_needs",

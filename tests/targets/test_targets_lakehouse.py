@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from shutil import copytree
 
 import numpy as np
 import pyarrow as pa
@@ -134,7 +134,7 @@ def test_labels_are_the_forward_returns_of_all_bars(stocked: Project, entry: str
 
 def test_only_the_partitions_of_the_windows_are_read(stocked: Project, empty: Project) -> None:
     wanted = training_labels(stocked, "fwd_return_1d", FIRST, LAST)
-    copytree(stocked.lakehouse_at, empty.lakehouse_at)
+    shutil.copytree(stocked.lakehouse_at, empty.lakehouse_at)
     spoil(empty, FIRST - timedelta(days=1))
     spoil(empty, LAST + timedelta(days=13))
     assert training_labels(empty, "fwd_return_1d", FIRST, LAST) == wanted
@@ -220,7 +220,7 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
 def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Project, tmp_path: Path):
     """The newest week of dates has coins alone, as after a holiday of the others."""
     settings = settings_in(tmp_path)
-    copytree(stocked.lakehouse_at, settings.lakehouse_at)
+    shutil.copytree(stocked.lakehouse_at, settings.lakehouse_at)
     sunday = datetime(2020, 11, 1, tzinfo=UTC)
     for coin in ("BINANCE:BTCUSDT", "COINBASE:ETHUSD", "COINBASE:SOLUSD"):
         write(settings, daily([10.0 + day for day in range(8)], symbol=coin, start=sunday))
