@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from itertools import chain
 from pathlib import Path
@@ -89,6 +90,40 @@ def test_columns_of_every_type_come_back_with_their_bits(
         if pa.types.is_floating(mine.type):
             mine, theirs = (pc.fill_null(each, -7.0).view(pa.int64()) for each in (mine, theirs))
         assert mine.equals(theirs)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_rows_with_and_without_nulls_may_be_in_one_pile(
+    memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "BYTES_IN_MEMORY", memory)
+    schema = pa.schema({"byte": pa.uint8(), "number": pa.float64()})
+    cells = [(1, 0.5), (2, 1.5), (3, None), (4, 2.5)]
+    whole = pa.table([[*column] for column in zip(*cells, strict=True)], schema=schema)
+    with Spill(tmp_path / "piles") as piles:
+        for start in range(4):
+            piles.append(0, whole.slice(start, 1))
+        ((_, found),) = piles.drain()
+    assert found == whole
+
+
+def test_a_row_may_have_more_columns_than_the_system_writes_at_once(tmp_path: Path) -> None:
+    rows = pa.table({f"c{at}": [float(at), -0.0] for at in range(2_500)})
+    with Spill(tmp_path / "piles") as piles:
+        for _ in range(2):
+            piles.append(1, rows)
+            piles._flush()
+        ((_, found),) = piles.drain()
+    assert found == pa.concat_tables([rows, rows])
+
+
+def test_a_file_that_lost_its_end_is_no_shorter_pile(tmp_path: Path) -> None:
+    with Spill(tmp_path / "piles") as piles:
+        piles.append(1, pa.table({"value": [1, 2, 3]}))
+        piles._flush()
+        os.truncate(tmp_path / "piles" / "1", 20)
+        with pytest.raises(EOFError, match="shorter than what was written"):
+            piles.take(1)
 
 
 def test_a_pile_is_taken_once_and_may_grow_again(tmp_path: Path) -> None:

@@ -3,18 +3,19 @@
 What is small stays in memory. Beyond :data:`BYTES_IN_MEMORY` it goes to files, one per number,
 which are open only while they are written: there may be more numbers than a process may open files.
 
-Numbers and instants without nulls are written as they are in memory, which takes half of the time
-that Arrow's format takes; so are they read. All others are written in that format.
+Numbers and instants without nulls are written as they are in memory, all columns of a piece in one
+call of the system, and are read straight into the columns of the whole pile. That takes a third of
+the time that it takes with a table of Arrow's for each piece. All others are written in its format.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_IN_MEMORY = 24 << 20
+_AT_ONCE = 1_000
+"""Arrays that the system writes or reads in one call; Linux takes 1,024."""
 
 
 class Spill:
@@ -38,7 +41,7 @@ class Spill:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._waiting: dict[int, list[pa.Table]] = {}
+        self._waiting: dict[int, list[_Rows]] = {}
         self._bytes = 0
         self._written: dict[int, list[_Piece]] = {}
 
@@ -51,18 +54,15 @@ class Spill:
 
     def append(self, number: int, rows: pa.Table) -> None:
         """Add rows to a pile; all of one pile have one schema."""
-        self._waiting.setdefault(number, []).append(rows)
-        self._bytes += rows.nbytes
-        if self._bytes > BYTES_IN_MEMORY:
-            self._flush()
+        self._append(number, _rows(rows))
 
     def scatter(self, rows: pa.Table, numbers: NDArray[np.integer]) -> None:
         """Add each row to the pile of its number; in a pile their order stays."""
-        order = stable_order(numbers)
+        own, order = _rows(rows), stable_order(numbers)
         if (np.diff(order) != 1).any():
-            rows, numbers = rows.take(from_numpy(order)), numbers[order]
+            own, numbers = own.take(order), numbers[order]
         for number, start, end in runs(numbers):
-            self.append(number, rows.slice(start, end - start))
+            self._append(number, own.between(start, end))
 
     @property
     def numbers(self) -> list[int]:
@@ -71,12 +71,13 @@ class Spill:
 
     def take(self, number: int) -> list[pa.Table]:
         """Return a pile's rows in the order in which they came, and remove it."""
-        tables = self._waiting.pop(number, [])
-        self._bytes -= sum(rows.nbytes for rows in tables)
-        if number in self._written:
-            path = self._folder / str(number)
-            tables = [*_read(path, self._written.pop(number)), *tables]
-            path.unlink()
+        waiting = self._waiting.pop(number, [])
+        self._bytes -= sum(rows.nbytes for rows in waiting)
+        if number not in self._written:
+            return [rows.table() for rows in waiting]
+        path = self._folder / str(number)
+        tables = _read(path, self._written.pop(number), waiting)
+        path.unlink()
         return tables
 
     def drain(self) -> Iterator[tuple[int, pa.Table]]:
@@ -84,31 +85,187 @@ class Spill:
         for number in self.numbers:
             yield number, pa.concat_tables(self.take(number))
 
+    def _append(self, number: int, rows: _Rows) -> None:
+        self._waiting.setdefault(number, []).append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes > BYTES_IN_MEMORY:
+            self._flush()
+
     def _flush(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for number, tables in self._waiting.items():
-            rows = pa.concat_tables(tables)
-            with (self._folder / str(number)).open("ab") as file:
-                is_plain = all(map(_is_plain, rows.columns))
-                if is_plain:
-                    file.writelines(_content(rows))
-                else:
-                    with pa.ipc.new_stream(file, rows.schema) as stream:
-                        stream.write_table(rows.combine_chunks())
-                piece = _Piece(file.tell(), rows.num_rows, rows.schema if is_plain else None)
-            self._written.setdefault(number, []).append(piece)
+        folder = str(self._folder)
+        for number, several in self._waiting.items():
+            pieces = self._written.setdefault(number, [])
+            start = pieces[-1].end if pieces else 0
+            pieces.append(_write(f"{folder}/{number}", several, start))
         self._waiting.clear()
         self._bytes = 0
+
+
+class _Plain(NamedTuple):
+    """Rows of numbers and instants without nulls.
+
+    There are hundred thousands of pieces of some kilobytes, and to cut Arrow's tables into them
+    takes ten times as long.
+    """
+
+    schema: pa.Schema
+    columns: Sequence[NDArray[np.unsignedinteger[Any]]]
+    """The bits of each."""
+    rows: int
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in self.columns)
+
+    def take(self, order: NDArray[np.intp]) -> _Plain:
+        columns = [each.take(order) for each in self.columns]
+        return _Plain(self.schema, columns, self.rows)
+
+    def between(self, start: int, end: int) -> _Plain:
+        return _Plain(self.schema, [each[start:end] for each in self.columns], end - start)
+
+    def table(self) -> pa.Table:
+        kinds = [field.type for field in self.schema]
+        arrays = [
+            pa.Array.from_buffers(kind, self.rows, [None, pa.py_buffer(each)])
+            for kind, each in zip(kinds, self.columns, strict=True)
+        ]
+        return pa.table(arrays, schema=self.schema)
+
+
+class _Other(NamedTuple):
+    """Rows of any columns."""
+
+    own: pa.Table
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.own.nbytes)
+
+    def take(self, order: NDArray[np.intp]) -> _Other:
+        return _Other(self.own.take(from_numpy(order)))
+
+    def between(self, start: int, end: int) -> _Other:
+        return _Other(self.own.slice(start, end - start))
+
+    def table(self) -> pa.Table:
+        return self.own
+
+
+_Rows = _Plain | _Other
 
 
 class _Piece(NamedTuple):
     """What was added to a file at once."""
 
+    start: int
     end: int
     """Where it ends."""
     rows: int
     plain: pa.Schema | None
     """Of columns that lie in the file as in memory; None if they are in Arrow's format."""
+
+
+def _rows(rows: pa.Table) -> _Rows:
+    if not all(map(_is_plain, rows.columns)):
+        return _Other(rows)
+    return _Plain(rows.schema, [_bits(column) for column in rows.columns], rows.num_rows)
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    is_number = pa.types.is_primitive(kind) and not pa.types.is_boolean(kind)
+    return bool(is_number and not column.null_count)
+
+
+def _bits(column: pa.ChunkedArray) -> NDArray[np.unsignedinteger[Any]]:
+    width = column.type.byte_width
+    kind = f"u{width}"
+    found = [
+        np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * width)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, kind), *found])
+
+
+def _write(path: str, several: Sequence[_Rows], start: int) -> _Piece:
+    """Add rows to a file, and return where they are."""
+    plain = [rows for rows in several if isinstance(rows, _Plain)]
+    if len(plain) == len(several):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            columns = zip(*(rows.columns for rows in plain), strict=True)
+            end = _all_of(
+                os.pwritev, descriptor, [each for column in columns for each in column], start
+            )
+        finally:
+            os.close(descriptor)
+        return _Piece(start, end, sum(rows.rows for rows in plain), plain[0].schema)
+    table = pa.concat_tables([rows.table() for rows in several]).combine_chunks()
+    with open(path, "ab") as file:  # noqa: PTH123 - text, as of many files
+        with pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        return _Piece(start, file.tell(), table.num_rows, None)
+
+
+def _read(path: Path, pieces: Sequence[_Piece], waiting: Sequence[_Rows]) -> list[pa.Table]:
+    """Return the rows of a file, and those that were to be added to it."""
+    plain = [rows for rows in waiting if isinstance(rows, _Plain)]
+    schema = pieces[0].plain
+    if schema is None or len(plain) < len(waiting) or not all(each.plain for each in pieces):
+        with pa.memory_map(str(path)) as file:
+            return [*(_table(file, each) for each in pieces), *(rows.table() for rows in waiting)]
+    several = [*(each.rows for each in pieces), *(rows.rows for rows in plain)]
+    columns = [np.empty(sum(several), f"u{field.type.byte_width}") for field in schema]
+    bounds = pairwise(np.cumsum([0, *several]).tolist())
+    with path.open("rb", buffering=0) as file:
+        for each, (first, end) in zip(pieces, bounds, strict=False):
+            _all_of(os.preadv, file.fileno(), [column[first:end] for column in columns], each.start)
+    for rows, (first, end) in zip(plain, bounds, strict=True):
+        for column, own in zip(columns, rows.columns, strict=True):
+            column[first:end] = own
+    return [_Plain(schema, columns, sum(several)).table()]
+
+
+def _table(file: pa.MemoryMappedFile, piece: _Piece) -> pa.Table:
+    file.seek(piece.start)
+    content = file.read_buffer(piece.end - piece.start)
+    if piece.plain is None:
+        return pa.ipc.open_stream(content).read_all()
+    columns, start = [], 0
+    for field in piece.plain:
+        width = field.type.byte_width
+        # A copy, as Arrow wants numbers at multiples of their width.
+        columns.append(np.frombuffer(content, f"u{width}", piece.rows, start).copy())
+        start += width * piece.rows
+    return _Plain(piece.plain, columns, piece.rows).table()
+
+
+def _all_of(
+    transfer: Callable[[int, list[memoryview], int], int],
+    descriptor: int,
+    arrays: Sequence[NDArray[Any]],
+    start: int,
+) -> int:
+    """Write arrays one after the other to a place of a file, or read them; returns where they end.
+
+    The system may do a part of that in one call.
+    """
+    views = [each.data.cast("B") for each in arrays if each.nbytes]
+    first = 0
+    while first < len(views):
+        done = transfer(descriptor, views[first : first + _AT_ONCE], start)
+        if not done:
+            raise EOFError("a file of spilled rows is shorter than what was written to it")
+        start += done
+        while first < len(views) and done >= len(views[first]):
+            done -= len(views[first])
+            first += 1
+        if done:
+            views[first] = views[first][done:]
+    return start
 
 
 def stable_order(numbers: NDArray[np.integer]) -> NDArray[np.intp]:
@@ -153,48 +310,3 @@ def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
     bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
     for start, end in pairwise(bounds):
         yield int(ordered[start]), start, end
-
-
-_ALIGNED = 8
-"""Bytes; columns begin at multiples of it."""
-
-
-def _is_plain(column: pa.ChunkedArray) -> bool:
-    kind = column.type
-    is_number = pa.types.is_primitive(kind) and not pa.types.is_boolean(kind)
-    return bool(is_number and not column.null_count)
-
-
-def _content(rows: pa.Table) -> Iterator[memoryview | bytes]:
-    """Yield the bytes of plain columns, one column after the other."""
-    for column in rows.columns:
-        width = column.type.byte_width
-        for chunk in column.chunks:
-            if len(chunk):
-                start = chunk.offset * width
-                yield memoryview(chunk.buffers()[1])[start : start + len(chunk) * width]
-        yield bytes(-width * rows.num_rows % _ALIGNED)
-
-
-def _read(path: Path, pieces: list[_Piece]) -> Iterator[pa.Table]:
-    with path.open("rb") as file:  # its pages as they are: to copy them takes twice as long
-        is_empty = not pieces[-1].end
-        content = pa.py_buffer(b"" if is_empty else mmap(file.fileno(), 0, access=ACCESS_READ))
-    start = 0
-    for piece in pieces:
-        own = content.slice(start, piece.end - start)
-        if piece.plain is None:
-            yield pa.ipc.open_stream(own).read_all()
-        else:
-            yield _table(piece.plain, piece.rows, own)
-        start = piece.end
-
-
-def _table(schema: pa.Schema, rows: int, content: pa.Buffer) -> pa.Table:
-    arrays, start = [], 0
-    for field in schema:
-        size = rows * field.type.byte_width
-        values = content.slice(start, size)
-        arrays.append(pa.Array.from_buffers(field.type, rows, [None, values]))
-        start += size + -size % _ALIGNED
-    return pa.table(arrays, schema=schema)
