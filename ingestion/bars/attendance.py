@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
-from ingestion.base.spill import stable_order
+from ingestion.base.spill import distinct, runs, stable_order
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import Part, by_date, read_current
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
@@ -70,10 +70,10 @@ class Sessions:
         A bar that closes late, as one of unknown hours does, is still of the last session that had
         opened.
         """
-        if len(closes) and closes.min() == closes.max():  # as those of most dates are
-            (at,) = np.searchsorted(self.opens, closes[:1], side="left") - 1
-            return np.full(len(closes), at)
-        return np.searchsorted(self.opens, closes, side="left") - 1
+        # Neighbours mostly close together.
+        heads = np.flatnonzero(np.append(True, closes[1:] != closes[:-1])[: len(closes)])
+        at = np.searchsorted(self.opens, closes[heads], side="left") - 1
+        return np.repeat(at, np.diff(np.append(heads, len(closes))))
 
 
 def market_of(symbol: str) -> str | None:
@@ -144,8 +144,9 @@ class Attendance:
             The symbols; may have grown at its end since the last call.
         """
         self._meet(names)
+        markets = self._market[numbers]
         for market, each in enumerate(self._found):
-            own = self._market[numbers] == market
+            own = markets == market
             if own.all():
                 self._add_to_market(each, numbers, each.sessions.of_closes(closes))
             elif own.any():
@@ -171,32 +172,31 @@ class Attendance:
     def _add_to_market(
         self, market: _Market, numbers: NDArray[np.int32], sessions: NDArray[np.int64]
     ) -> None:
-        if len(numbers) > 1 and not (numbers[1:] > numbers[:-1]).all():
-            is_by_session = (sessions[1:] >= sessions[:-1]).all()
-            order = stable_order(numbers) if is_by_session else np.lexsort((sessions, numbers))
+        if (sessions[1:] < sessions[:-1]).any():
+            order = stable_order(sessions)
             numbers, sessions = numbers[order], sessions[order]
-        number, session = numbers.astype(np.int64), sessions
+        # By session, as bars come: to bring each symbol's together takes five times as long.
+        for session, start, end in runs(sessions):
+            self._add_session(market, session, numbers[start:end])
+
+    def _add_session(self, market: _Market, session: int, numbers: NDArray[np.int32]) -> None:
+        if not (numbers[1:] > numbers[:-1]).all():
+            numbers = np.asarray(distinct(numbers), dtype=np.int32)
+        before = self._newest[numbers]
         # The other bars are of a session that was counted, or of none.
-        kept = session > self._newest[number]
-        kept[1:] &= (number[1:] != number[:-1]) | (session[1:] != session[:-1])
-        if not kept.all():
-            number, session = number[kept], session[kept]
-        if not len(number):
-            return
-        before = np.concatenate([[_NO_SESSION], session[:-1]])
-        starts = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
-        before[starts] = self._newest[number[starts]]
-        market.present += np.bincount(session, minlength=len(market.present))
-        lengths = np.diff(np.append(starts, len(number)))
-        gap = np.flatnonzero((before >= 0) & (session - before > 1))
-        place = gap - starts[np.searchsorted(starts, gap, side="right") - 1]
-        place += self._bars[number[gap]]
-        self._gaps.append(np.column_stack([number[gap], place, before[gap], session[gap]]))
-        begins = starts[self._oldest[number[starts]] == _NO_SESSION]
-        self._oldest[number[begins]] = session[begins]
-        last = starts + lengths - 1
-        self._newest[number[last]] = session[last]
-        self._bars[number[last]] += lengths
+        is_later = before < session
+        if not is_later.all():
+            numbers, before = numbers[is_later], before[is_later]
+        market.present[session] += len(numbers)
+        if not (before == session - 1).all():
+            gap = (before != _NO_SESSION) & (before < session - 1)
+            of_gap = numbers[gap]
+            of_session = np.full(len(of_gap), session)
+            gaps = [of_gap, self._bars[of_gap], before[gap], of_session]
+            self._gaps.append(np.column_stack(gaps).astype(np.int64, copy=False))
+        self._oldest[numbers[before == _NO_SESSION]] = session
+        self._newest[numbers] = session
+        self._bars[numbers] += 1
 
     def forget(self, numbers: NDArray[np.int64]) -> None:
         """Forget all bars of some symbols, by number; others of theirs may be added then."""

@@ -58,8 +58,9 @@ class Spill:
 
     def scatter(self, rows: pa.Table, numbers: NDArray[np.integer]) -> None:
         """Add each row to the pile of its number; in a pile their order stays."""
-        own, order = _rows(rows), stable_order(numbers)
-        if (np.diff(order) != 1).any():
+        own = _rows(rows)
+        if (numbers[1:] < numbers[:-1]).any():
+            order = stable_order(numbers)
             own, numbers = own.take(order), numbers[order]
         for number, start, end in runs(numbers):
             self._append(number, own.between(start, end))
@@ -307,6 +308,7 @@ def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
     >>> list(runs(np.array([3, 3, 7])))
     [(3, 0, 2), (7, 2, 3)]
     """
-    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
+    begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    bounds = [0, *begins.tolist(), len(ordered)] if len(ordered) else []
     for start, end in pairwise(bounds):
         yield int(ordered[start]), start, end
