@@ -147,27 +147,27 @@ class BarsBySymbol:
 
     def _write(self, month: str, rows: pa.Table) -> None:
         """Make a month's file."""
-        encoded = rows["symbol"].combine_chunks().dictionary_encode()
-        by_name = pc.sort_indices(encoded.dictionary)
+        code, symbols = _encoded(rows["symbol"])
+        by_name = pc.sort_indices(symbols)
         rank = np.empty(len(by_name), dtype=np.int32)
         rank[to_numpy(by_name)] = np.arange(len(by_name), dtype=np.int32)
         blocks, places = np.divmod(rank, _SYMBOLS_AT_ONCE)
-        code = to_numpy(encoded.indices)
         block, place = blocks.take(code), places.astype(np.uint16).take(code)
         # Inside a block the rows stay by date: neighbours are moved together.
         order = stable_order(block)
         starts = np.append(0, np.cumsum(np.bincount(block)))
         code, shared = _coded(rows.select(_SHARED))
         code, place = code.take(order), place.take(order)
-        numbers = [to_numpy(rows[name]).take(order) for name in _NUMBERS]
+        numbers = [to_numpy(rows[name]) for name in _NUMBERS]
         self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
         with CacheWriter(path) as writer:
-            writer.table("symbols", pa.table({"symbol": encoded.dictionary.take(by_name)}))
+            writer.table("symbols", pa.table({"symbol": symbols.take(by_name)}))
             writer.table("shared", shared)
             for at, (start, end) in enumerate(pairwise(starts.tolist())):
                 own = slice(start, end)
-                writer.array(f"{at}.numbers", np.stack([each[own] for each in numbers]))
+                of_block = [each.take(order[own]) for each in numbers]
+                writer.array(f"{at}.numbers", np.stack(of_block))
                 writer.array(f"{at}.shared", code[own])
                 writer.array(f"{at}.place", place[own])
             seen = self._seen.of(self._months[month])
@@ -250,13 +250,32 @@ def _with_changes(
     return pa.concat_tables(tables)
 
 
+def _encoded(texts: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
+    """Return the number of each text among the different ones, and these.
+
+    Most dates have the texts of the date before, which are looked at once.
+    """
+    different: list[pa.StringArray] = []
+    at = []
+    for chunk in texts.iterchunks():
+        if not different or not chunk.equals(different[-1]):
+            different.append(chunk)
+        at.append(len(different) - 1)
+    encoded = pa.chunked_array(different, texts.type).combine_chunks().dictionary_encode()
+    code = to_numpy(encoded.indices)
+    bounds = list(pairwise(np.cumsum([0, *map(len, different)]).tolist()))
+    codes = [code[slice(*bounds[each])] for each in at]
+    return np.concatenate([np.empty(0, np.int32), *codes]), encoded.dictionary
+
+
 def _coded(rows: pa.Table) -> tuple[NDArray[np.int32], pa.Table]:
     """Return the number of each row among the different ones, and these."""
-    columns = [column.combine_chunks() for column in rows.columns]
     begins = np.zeros(rows.num_rows, dtype=bool)
     begins[:1] = True
-    for column in columns:  # neighbours are mostly alike
-        begins[1:] |= to_numpy(pc.not_equal(column[1:], column[:-1]))
+    for column in rows.columns:  # neighbours are mostly alike
+        is_text = pa.types.is_string(column.type)
+        numbers = _encoded(column)[0] if is_text else to_numpy(column)
+        begins[1:] |= numbers[1:] != numbers[:-1]
     heads = np.flatnonzero(begins)
     rows = rows.take(from_numpy(heads))
     code = np.zeros(len(heads), dtype=np.int64)

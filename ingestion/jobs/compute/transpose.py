@@ -150,6 +150,14 @@ class Names:
         """Return the symbols at places of the order."""
         return pa.DictionaryArray.from_arrays(places, self.ordered)
 
+    def of_sorted(self, places: NDArray[np.int32]) -> pa.DictionaryArray:
+        """Return the symbols at sorted places, in a dictionary of these alone."""
+        begins = np.append(True, places[1:] != places[:-1])[: len(places)]
+        own = self.ordered.take(from_numpy(places[begins]))
+        return pa.DictionaryArray.from_arrays(
+            from_numpy(np.cumsum(begins, dtype=np.int32) - np.int32(1)), own
+        )
+
 
 Compute = Callable[[pa.Table], Iterable[Block]]
 """As :func:`ingestion.formulas.incremental.begin_blocks`, of some formulas; or, of further bars,
@@ -207,14 +215,17 @@ def further_features(
 def _computed(
     rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
 ) -> Iterator[pa.Table]:
-    places = names.place_of[to_numpy(rows["number"])]
-    order = _by_symbol(places, to_numpy(rows["timestamp"]))
-    rows, places = rows.combine_chunks().take(from_numpy(order)), places[order]
-    closes, opens = close_seconds(rows), to_numpy(rows["timestamp"])
-    bars = (
-        rows.drop_columns(["number", "event_timestamp"])
-        .append_column("symbol", names.at(from_numpy(places)))
-        .append_column("close_timestamp", from_numpy(closes))
+    rows = rows.combine_chunks()
+    places, opens = names.place_of[to_numpy(rows["number"])], to_numpy(rows["timestamp"])
+    order = _by_symbol(places, opens)
+    places, opens, closes = places[order], opens[order], close_seconds(rows)[order]
+    bars = pa.table(
+        {
+            "symbol": names.of_sorted(places),
+            "timestamp": from_numpy(opens),
+            "close_timestamp": from_numpy(closes),
+            **{name: from_numpy(_numbers(rows[name]).take(order)) for name in VALUES},
+        }
     )
     if holes:
         # A session may be missing between the bars before and these.
@@ -304,9 +315,7 @@ def stamped(
     order = np.argsort(days * len(names.ordered) + place, kind="stable")
 
     def ordered(name: str) -> NDArray[Any]:
-        column = rows[name]
-        values = column.to_numpy() if column.null_count else to_numpy(column)
-        return np.asarray(values.take(order))
+        return np.asarray(_numbers(rows[name]).take(order))
 
     closes = ordered("timestamp")
     columns = {
@@ -323,6 +332,12 @@ def stamped(
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
     for number, start, end in runs(days[order]):
         yield datetime.fromtimestamp(number * DAY, UTC).date(), table.slice(start, end - start)
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a column's numbers; NaN for null."""
+    values: NDArray[Any] = column.to_numpy() if column.null_count else to_numpy(column)
+    return values
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:
