@@ -12,7 +12,8 @@ Side by side in one run, each in a process of its own:
 What is neither: bringing rows from dates to symbols and back on disk, because they do not fit in
 memory, the checks of the gate, the caches for the next days, and the receipt.
 
-First on real bars, cut from a file that is not part of the project, then on many random walks.
+First on real bars, cut from a file that is not part of the project, then on many random walks, with
+a year of history and with ten.
 """
 
 from __future__ import annotations
@@ -165,8 +166,27 @@ def _reading_and_writing(lakehouse: Path) -> Cost:
     return Cost(whole.wall - extra["wall"], whole.cpu - extra["cpu"], whole.peak_mb)
 
 
-def _whole_job(lakehouse: Path, runs: int) -> None:
-    """Measure ours and the floor in turn, and print the medians."""
+class WholeJob(NamedTuple):
+    """What ``backfill`` takes, and its floor beside it."""
+
+    files: Cost
+    """The first half of the floor."""
+    numbers: Cost
+    """The second."""
+    ours: Cost
+    again: Cost
+    """Ours once more, when all is stored."""
+
+    @property
+    def floor(self) -> Cost:
+        """Both halves; the peak is that of the larger one."""
+        halves = self.files, self.numbers
+        wall, cpu = sum(each.wall for each in halves), sum(each.cpu for each in halves)
+        return Cost(wall, cpu, max(each.peak_mb for each in halves))
+
+
+def _whole_job(lakehouse: Path, runs: int) -> WholeJob:
+    """Measure ours and the floor in turn; returns the medians, and prints them."""
     ours, files, numbers = [], [], []
     for _ in range(runs):
         for folder in (GROUP.storage, CACHES):
@@ -175,14 +195,34 @@ def _whole_job(lakehouse: Path, runs: int) -> None:
         files.append(_reading_and_writing(lakehouse))
         numbers.append(Cost(**_half("arithmetic", lakehouse)[1]))
     again, _ = measure(*_BACKFILL, lakehouse=lakehouse)
-    cost, first, second = map(_median, (ours, files, numbers))
-    floor = Cost(first.wall + second.wall, first.cpu + second.cpu, first.peak_mb)
-    print(f"floor: read bars, write features   {first}")
-    print(f"floor: the formulas, in memory     {second}")
-    print(f"backfill                           {cost}")
-    print(f"  {cost.against(floor)} of the floor (goal ≤ 1.4 × CPU)")
-    print(f"  {cost.against(first)} of reading and writing alone")
-    print(f"the same again, nothing to write   {again}")
+    job = WholeJob(_median(files), _median(numbers), _median(ours), again)
+    print(f"floor: read bars, write features   {job.files}")
+    print(f"floor: the formulas, in memory     {job.numbers}")
+    print(f"backfill                           {job.ours}")
+    print(f"  {job.ours.against(job.floor)} of the floor (goal ≤ 1.4 × CPU)")
+    print(f"  {job.ours.against(job.files)} of reading and writing alone")
+    print(f"the same again, nothing to write   {job.again}", flush=True)
+    return job
+
+
+def table(jobs: dict[int, WholeJob]) -> str:
+    """Return how it grows: by days of history, CPU seconds and the peak."""
+    costs = {
+        "read bars, write features": [job.files for job in jobs.values()],
+        "the formulas, in memory": [job.numbers for job in jobs.values()],
+        "floor, both": [job.floor for job in jobs.values()],
+        "backfill": [job.ours for job in jobs.values()],
+        "the same again, nothing to write": [job.again for job in jobs.values()],
+    }
+    lines = [f"{'':<34}" + "".join(f"{f'{days:,} days':>22}" for days in jobs)]
+    lines.append(f"{'':<34}" + f"{'CPU s':>12}{'MB':>10}" * len(jobs))
+    for name, each in costs.items():
+        lines.append(f"{name:<34}" + "".join(f"{c.cpu:12.2f}{c.peak_mb:10,.0f}" for c in each))
+    ratios = [job.ours.cpu / job.floor.cpu for job in jobs.values()]
+    lines.append(
+        f"{'backfill ÷ floor (goal ≤ 1.4)':<34}" + "".join(f"{r:12.2f}" + " " * 10 for r in ratios)
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _formulas(lakehouse: Path, runs: int) -> None:
@@ -222,10 +262,16 @@ def _real(lakehouse: Path, bars: Path, runs: int) -> None:
     _formulas(lakehouse, runs)
 
 
-def _random(lakehouse: Path, symbols: int, days: int) -> None:
-    apart(generate, lakehouse, symbols, days)
-    print(f"{symbols:,} symbols × {days:,} days of random walks; one run")
-    _whole_job(lakehouse, 1)
+def _random(folder: Path, symbols: int, histories: list[int], runs: int) -> None:
+    jobs = {}
+    for days in histories:
+        lakehouse = folder / str(days) / "lakehouse"
+        apart(generate, lakehouse, symbols, days)
+        print(f"{symbols:,} symbols × {days:,} days of random walks; medians of {runs}")
+        jobs[days] = _whole_job(lakehouse, runs)
+        shutil.rmtree(lakehouse)
+    print(f"{symbols:,} symbols")
+    print(table(jobs))
 
 
 def main() -> None:
@@ -237,17 +283,17 @@ def main() -> None:
         default=BARS,
         help="Parquet of real bars as traded, by symbol and date, with split_coefficient",
     )
-    parser.add_argument("--runs", type=int, default=3, help="runs on the real bars")
+    parser.add_argument("--runs", type=int, default=3, help="of each, in turn")
     parser.add_argument("--symbols", type=int, default=10_000, help="random walks")
-    parser.add_argument("--days", type=int, default=2_520, help="days of each")
+    parser.add_argument("--days", type=int, nargs="+", default=[252, 2_520], help="of history")
     parser.add_argument("--only", choices=["real", "random"], help="one of the two forms")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.only != "random":
             _real(Path(temporary) / "real" / "lakehouse", arguments.bars, arguments.runs)
         if arguments.only != "real":
-            lakehouse = Path(temporary) / "random" / "lakehouse"
-            _random(lakehouse, arguments.symbols, arguments.days)
+            folder = Path(temporary) / "random"
+            _random(folder, arguments.symbols, arguments.days, arguments.runs)
 
 
 if __name__ == "__main__":
