@@ -72,10 +72,12 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 		-k "local-features" $(ARGS)
 
 .PHONY: test-object-store
-test-object-store: setup servers ## Run the tests of jobs with each lakehouse in a bucket, of SeaweedFS
+test-object-store: setup servers ## Run the tests of commands with each lakehouse in a bucket, of SeaweedFS
 	$(BIN)/python -m pytest -n 2 --dist worksteal --lakehouse=bucket tests/jobs tests/runs tests/datasets \
-		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py \
-		tests/bars/test_two_sources.py $(ARGS)
+		tests/targets tests/universes tests/quality tests/factors tests/report/test_report_lakehouse.py \
+		$(addprefix tests/bars/test_,bars_fetched.py bars_refusals.py bars_store.py bars_unfinished.py \
+		bars_withdrawn.py dividends.py two_sources.py) $(addprefix tests/feast_repository/test_,materialize.py \
+		replay_decision.py select.py select_history.py training_set.py withdrawn.py) $(ARGS)
 
 .PHONY: test-servers
 test-servers: setup servers dagster ## Run the daily work on servers: Redis and PostgreSQL that die meanwhile, S3, Dagster

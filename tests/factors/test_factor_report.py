@@ -25,6 +25,7 @@ from ingestion.jobs.factor.factor_report import FactorReport, FactorRequest, fac
 from ingestion.jobs.factor.tries import RECEIPT_FILE
 from ingestion.project import Project
 from tests.factors.conftest import CHANGED, FEATURES, KNOWN, NAMES, NOW, SPAN, sector
+from tests.lakehouse.in_a_bucket import access, placed
 from tests.report.browser import CHROMIUM, WHY_NOT, browser
 from tests.report.page_checks import faults
 
@@ -188,7 +189,13 @@ def test_the_command_prints_one_object_and_imports_no_feast(stocked: Path, tmp_p
         f"cli({words!r}, standalone_mode=False)\n"
         "sys.exit('feast' in sys.modules)"
     )
-    environment = {"TVFEAST_PROJECT": str(stocked), "TVFEAST_NOW": NOW.isoformat(), "PATH": "/bin"}
+    environment = {
+        **access(),
+        "TVFEAST_PROJECT": str(stocked),
+        "TVFEAST_LAKEHOUSE": str(placed(stocked / "data" / "lakehouse")),
+        "TVFEAST_NOW": NOW.isoformat(),
+        "PATH": "/bin",
+    }
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )

@@ -225,7 +225,8 @@ def test_every_answer_is_the_same_after_any_prune(
     with lakehouse_lock(settings.lakehouse, new_run_id()):
         remove_runs(settings.lakehouse, gone)
     assert answers(settings, history.now) == before
-    assert not_needed(settings, before_run) == ((), kept)
+    with settings.lakehouse.looking():
+        assert not_needed(settings, before_run) == ((), kept)
 
 
 @pytest.fixture
@@ -238,7 +239,8 @@ def used(settings: Project, tmp_path: Path, at: Clock, no_power_cuts: None) -> P
 
 
 def left(project: Project) -> list[str]:
-    return sorted(run_ids(project.lakehouse))
+    with project.lakehouse.looking():  # a server may list a folder whose files are gone
+        return sorted(run_ids(project.lakehouse))
 
 
 def test_a_run_whose_receipts_newer_ones_replace_goes_and_no_other(used: Project):

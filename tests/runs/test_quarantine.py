@@ -35,14 +35,14 @@ def keep_out(lakehouse: Lakehouse, run_id: str, group: FeatureGroup, *symbols: s
     write_quarantine(lakehouse, group, technicals(symbols), run_id)
 
 
-def change(lakehouse: Lakehouse, what: str, chance: random.Random) -> None:
-    cache = lakehouse.root / "_caches" / FILE
+def change(lakehouse: Lakehouse, root: Path, what: str, chance: random.Random) -> None:
+    cache, copied = root / "_caches" / FILE, root / "copy.zip"
     run_id = f"run-{chance.randrange(4)}"
     if what == "keep out":
         group = chance.choice([TV_TECHNICALS_1D, LOCAL_1D])
         keep_out(lakehouse, run_id, group, *chance.sample(SYMBOLS, 2))
     elif what == "retire":
-        shutil.rmtree(lakehouse.root / "_runs" / run_id, ignore_errors=True)
+        shutil.rmtree(root / "_runs" / run_id, ignore_errors=True)
     elif what == "delete the cache":
         cache.unlink(missing_ok=True)
     elif what == "damage the cache" and cache.exists():
@@ -50,9 +50,9 @@ def change(lakehouse: Lakehouse, what: str, chance: random.Random) -> None:
         content[chance.randrange(len(content))] ^= 1
         cache.write_bytes(content)
     elif what == "copy the cache" and cache.exists():
-        shutil.copy2(cache, lakehouse.root / "copy.zip")
-    elif what == "put the copy back" and (lakehouse.root / "copy.zip").exists():
-        shutil.copy2(lakehouse.root / "copy.zip", cache)
+        copied.write_bytes(cache.read_bytes())
+    elif what == "put the copy back" and copied.exists():
+        cache.write_bytes(copied.read_bytes())
 
 
 CHANGES = (
@@ -65,13 +65,11 @@ CHANGES = (
 def test_a_symbols_rows_are_those_of_all_files(
     tmp_path_factory: pytest.TempPathFactory, changes: list[str], seed: int
 ):
-    lakehouse, chance = (
-        open_lakehouse(placed(tmp_path_factory.mktemp("kept-out"))),
-        random.Random(seed),
-    )
+    root = placed(tmp_path_factory.mktemp("kept-out"))
+    lakehouse, chance = open_lakehouse(root), random.Random(seed)
     keep_out(lakehouse, "run-0", TV_TECHNICALS_1D, "A:A", "B:B")
     for what in changes:
-        change(lakehouse, what, chance)
+        change(lakehouse, root, what, chance)
         for group in (TV_TECHNICALS_1D, LOCAL_1D):
             for symbol in SYMBOLS[:2]:
                 found = list(quarantined_rows(lakehouse, group.name, symbol))
@@ -101,4 +99,4 @@ def test_a_file_of_a_run_that_writes_is_read_each_time(tmp_path: Path):
     with lakehouse_lock(lakehouse, "run-0"):
         keep_out(lakehouse, "run-0", TV_TECHNICALS_1D, "A:A")
         assert len(list(quarantined_rows(lakehouse, TV_TECHNICALS_1D.name, "A:A"))) == 1
-        assert not (tmp_path / "_caches" / FILE).exists()
+        assert not (placed(tmp_path) / "_caches" / FILE).exists()

@@ -105,7 +105,8 @@ def prune(
         If another run is writing.
     """
     if plan:
-        return _planned(project, new_run_id(), older_than)
+        with project.lakehouse.looking():
+            return _planned(project, new_run_id(), older_than)
     with Run.open(project, "prune", {"older_than": older_than}, file=_RECEIPT_FILE) as run:
         result = _planned(project, run.id, older_than)
         run.tell(before=result.before, retired=result.retired, kept=result.reasons)
