@@ -321,7 +321,7 @@ bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows agai
 	$(BIN)/python -m benchmarks.join $(ARGS)
 
 .PHONY: bench-datasets
-bench-datasets: setup ## Measure a panel of 10,000 symbols × a year against a scan of its columns
+bench-datasets: setup ## Measure panels of 10,000 symbols × a year and × ten against a scan of their columns, and splits
 	$(BIN)/python -m benchmarks.datasets $(ARGS)
 
 .PHONY: bench-scale

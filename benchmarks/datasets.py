@@ -1,11 +1,12 @@
-"""A panel of every session against its floor: ``make bench-datasets``.
+"""A panel of every session against its floor, and splits: ``make bench-datasets``.
 
-10,000 symbols × 252 sessions × 17 features by default, one part per session. The floor reads the
-keys, the times and the features of the same parts, one part after another, and writes nothing. The
-panel is the whole job: members, join, fingerprint, Parquet file, receipt. What the fingerprint and
-the Parquet file take of it is told apart: the same rows are written once more. Each case runs in a
-process of its own, in turn with the others; medians. Memory is the peak of the process, its imports
-included.
+10,000 symbols × 252 and × 2,520 sessions × 17 features by default, one part per session. The floor
+reads the keys, the times and the features of the same parts, one part after another, and writes
+nothing. The panel is the whole job: members, join, fingerprint, Parquet file, receipt. The part of
+the fingerprint and the Parquet file is measured apart: the same rows are written once more. Splits
+are those of as many rows, whose labels take five sessions: each splitter with all of its folds,
+rows in the order of symbols as training sets have them. Each case runs in a process of its own, in
+turn with the others; medians. Memory is the peak of the process, its imports included.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +30,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.bars import sessions, symbol_names
 from ingestion.base.columns import INSTANT
-from ingestion.datasets import Schedule
+from ingestion.datasets import (
+    CombinatorialPurged,
+    LabelSpans,
+    PurgedKFold,
+    Schedule,
+    WalkForward,
+)
 from ingestion.datasets.set_file import SetFile
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
 from ingestion.lakehouse import append_parts, arrow_schema, list_parts
@@ -37,6 +46,12 @@ from ingestion.runs.run import peak_memory_mb
 _PANEL = "panel.parquet"
 _TOGETHER = 20
 """Parts that are written at a time."""
+_EMBARGO = timedelta(days=5)
+_SPLITTERS: dict[str, Callable[[LabelSpans], WalkForward | PurgedKFold | CombinatorialPurged]] = {
+    "walk-forward": lambda spans: WalkForward(spans, 5),
+    "purged": lambda spans: PurgedKFold(spans, 5, embargo=_EMBARGO),
+    "combinatorial": lambda spans: CombinatorialPurged(spans, 6, 2, embargo=_EMBARGO),
+}
 
 
 def make(project: Project, symbols: int, days: int) -> None:
@@ -82,6 +97,17 @@ def run(case: str, project: Project) -> dict[str, float]:
     return {"seconds": seconds, "cpu": cpu, "mb": peak_memory_mb(), "rows": rows}
 
 
+def split(case: str, symbols: int, days: int) -> dict[str, float]:
+    """Split rows that are only in memory, and measure it."""
+    closes = np.array([each.closes for each in sessions(days + 5)]) * 1_000_000
+    decided, ends = np.tile(closes[:-5], symbols), np.tile(closes[5:], symbols)
+    start, used = time.perf_counter(), _cpu()
+    spans = LabelSpans(decided, ends)
+    rows = sum(len(test) for _, test in _SPLITTERS[case](spans).split())
+    seconds, cpu = time.perf_counter() - start, _cpu() - used
+    return {"seconds": seconds, "cpu": cpu, "mb": peak_memory_mb(), "rows": rows}
+
+
 def _written_again(project: Project) -> dict[str, float]:
     """Write the panel once more; what it takes to read it does not count."""
     file = pq.ParquetFile(project.folder / _PANEL)
@@ -105,35 +131,48 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--symbols", type=int, default=10_000)
-    parser.add_argument("--days", type=int, default=252, help="sessions")
+    parser.add_argument("--days", type=int, nargs="+", default=[252, 2_520], help="sessions")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each case")
-    parser.add_argument("--folder", type=Path, help="where the lakehouse is, or is made and kept")
+    parser.add_argument("--folder", type=Path, help="where lakehouses are, or are made and kept")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        project = Project(place, place / "lakehouse", "https://scanner.test")
-        if asked.case:
-            print(json.dumps(run(asked.case, project)))
-            return
-        if not (place / "lakehouse").exists():
-            make(project, asked.symbols, asked.days)
-        costs: dict[str, list[dict[str, float]]] = {"floor": [], "panel": [], "writing": []}
-        command = [sys.executable, "-m", "benchmarks.datasets", "--folder", str(place), "--case"]
-        for _ in range(asked.repeat):
-            for case, found in costs.items():
-                done = subprocess.run([*command, case], check=True, capture_output=True, text=True)
-                found.append(json.loads(done.stdout))
-        medians = {
-            case: {name: median(each[name] for each in found) for name in found[0]}
-            for case, found in costs.items()
-        }
-        print(f"{medians['panel']['rows']:,.0f} rows × 17 features of {asked.days:,} sessions")
-        print("goal: ≤ 3 × floor, ≤ 2,000 MB")
-        for case, cost in medians.items():
+        for days in asked.days:
+            place = Path(folder, str(days))
+            project = Project(place, place / "lakehouse", "https://scanner.test")
+            if asked.case in _SPLITTERS:
+                print(json.dumps(split(asked.case, asked.symbols, days)))
+            elif asked.case:
+                print(json.dumps(run(asked.case, project)))
+            else:
+                if not (place / "lakehouse").exists():
+                    make(project, asked.symbols, days)
+                _compare(asked, days, Path(folder))
+
+
+def _compare(asked: argparse.Namespace, days: int, folder: Path) -> None:
+    """Measure all cases of so many sessions, in turn, and print."""
+    cases = ["floor", "panel", "writing", *_SPLITTERS]
+    costs: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
+    command = [sys.executable, "-m", "benchmarks.datasets", "--symbols", str(asked.symbols)]
+    command += ["--days", str(days), "--folder", str(folder), "--case"]
+    for _ in range(asked.repeat):
+        for case, found in costs.items():
+            done = subprocess.run([*command, case], check=True, capture_output=True, text=True)
+            found.append(json.loads(done.stdout))
+    medians = {
+        case: {name: median(each[name] for each in found) for name in found[0]}
+        for case, found in costs.items()
+    }
+    print(f"{medians['panel']['rows']:,.0f} rows × 17 features of {days:,} sessions")
+    print("goal: ≤ 3 × floor, ≤ 2,000 MB; splits in seconds")
+    for case, cost in medians.items():
+        told = f"{cost['seconds']:8.1f} s {cost['cpu']:8.1f} CPU s {cost['mb']:7,.0f} MB"
+        if case in _SPLITTERS:
+            print(f"  {case:13} {told}   {cost['rows']:,.0f} rows tested", flush=True)
+        else:
             times = cost["cpu"] / medians["floor"]["cpu"]
-            told = f"{cost['seconds']:8.1f} s {cost['cpu']:8.1f} CPU s {cost['mb']:7,.0f} MB"
-            print(f"  {case:7} {told}   {times:.2f} × the floor in CPU seconds", flush=True)
+            print(f"  {case:13} {told}   {times:.2f} × the floor in CPU seconds", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         "factor-report local_1d:RSI momentum_60d --from 2021-01-04 --to 2021-03-31",
         "factor-report local_1d:RSI --universe us_large --horizon 5 --from 2020-01-02 "
         "--to 2021-03-31",
+        "factor-report momentum_60d --target excess_fwd_return_5d,benchmark=AMEX:SPY "
+        "--from 2021-01-04 --to 2021-03-31",
     ),
 )
 @click.argument("features", metavar="FEATURE...", nargs=-1, required=True)
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
     multiple=True,
     show_default="1, 5, 10 and 20",
     help="Sessions of a forward return; several may be named.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="A return to measure against in place of --horizon, as `training-set` reads it: "
+    "total_return_5d; excess_fwd_return_5d,benchmark=AMEX:SPY; several may be named.",
 )
 @click.option(
     "--every",
@@ -89,6 +98,8 @@ def factor_command(
     from ingestion.datasets import Schedule
     from ingestion.jobs.factor.factor_report import HORIZONS, FactorRequest, factor_report
 
+    if horizons and arguments["targets"]:
+        raise click.UsageError("name --horizon or --target, not both")
     schedule = Schedule(**{name: arguments.pop(name) for name in ("first", "last", "every")})
     arguments["universes"] = tuple(dict.fromkeys(arguments["universes"]))
     symbols = symbols_of(candidates, arguments["universes"])
@@ -112,7 +123,7 @@ def factor_text(report: FactorReport) -> str:
         (
             of.feature,
             of.universe,
-            str(each.horizon),
+            each.label,
             figure(each.ic if each.ic is None else f"{each.ic:+.3f}"),
             figure(each.t) + ("*" if each.passes else ""),
             figure(each.t_independent),

@@ -23,7 +23,9 @@ from ingestion.datasets.significance import newey_west_t, threshold
 from ingestion.jobs.audit.prune import not_needed
 from ingestion.jobs.factor.factor_report import FactorReport, FactorRequest, factor_report
 from ingestion.jobs.factor.tries import RECEIPT_FILE
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.project import Project
+from tests.conftest import SAMPLE
 from tests.factors.conftest import CHANGED, FEATURES, KNOWN, NAMES, NOW, SPAN, sector
 from tests.lakehouse.in_a_bucket import access, placed
 from tests.report.browser import CHROMIUM, WHY_NOT, browser
@@ -160,6 +162,49 @@ def test_what_gives_no_figures_is_refused_with_what_to_do(
         factor_report(project, replace(REQUEST, out=tmp_path / "r.html", **changed))
 
 
+def test_total_and_excess_returns_are_measured_against_likewise(
+    project: Project, joined: DataSet, made: FactorReport, tmp_path: Path
+):
+    (tmp_path / "paid.csv").write_text("symbol,ex_date,amount\nNASDAQ:INTC,2021-02-05,30\n")
+    import_bars(project, ImportRequest(dividends=tmp_path / "paid.csv"))
+    excess = "excess_fwd_return_5d,benchmark=NASDAQ:MSFT"
+    targets = ("total_return_5d", excess)
+    out = tmp_path / "r.html"
+    words = ["factor-report", FEATURES[0], "--from", str(SPAN.first), "--to", str(SPAN.last),
+             *(word for each in targets for word in ("--target", each)),
+             "--out", str(out), "--json"]  # fmt: skip
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    (of,) = report["factors"]
+    total, over = of["horizons"]
+    assert [total["target"], over["target"]] == [*targets]
+    assert report["dropped"].keys() == {*targets}
+    # The benchmark's return is the same for all symbols of a date, so their ranks are as before.
+    plain = made.factors[0].horizons[1]
+    assert over["ic"] == pytest.approx(plain.ic, abs=1e-12)
+    assert over["quantile_excess"] == pytest.approx(plain.quantile_excess, abs=1e-12)
+    assert over["quantile_returns"] != pytest.approx(plain.quantile_returns, abs=1e-6)
+    # 30 dollars of Intel: of five sessions the ex-date is one after the first, for four entries.
+    frame = rows_of(joined, FEATURES[0], "fwd_return_5d")
+    bars = pd.read_parquet(SAMPLE / "bars.parquet")
+    bars = bars[bars["symbol"] == "NASDAQ:INTC"].sort_values("timestamp")
+    opened = pd.to_datetime(bars["timestamp"], unit="s", utc=True)
+    ex = pd.Timestamp("2021-02-05", tz="UTC")
+    entries = bars[opened < ex].tail(4)
+    decided = pd.to_datetime(bars["timestamp"].shift(1)[entries.index], unit="s", utc=True)
+    paid = dict(zip(decided.dt.date, 30 / entries["open"], strict=True))
+    of_intel = frame["symbol"] == "NASDAQ:INTC"
+    frame.loc[of_intel, "label"] += frame["date"].dt.date[of_intel].map(paid).fillna(0.0)
+    ic = frame.groupby("date").apply(
+        lambda g: stats.spearmanr(g["factor"], g["label"])[0], include_groups=False
+    )
+    assert total["ic"] == pytest.approx(ic.mean(), abs=1e-12) != plain.ic
+    page = out.read_text()
+    assert f"--target {targets[0]}" in page
+    assert f"--target {excess}" in page
+
+
 def test_each_combination_counts_once_and_raises_the_threshold(
     project: Project, made: FactorReport, tmp_path: Path
 ):
@@ -219,7 +264,13 @@ def test_the_text_has_a_line_per_combination(project: Project, tmp_path: Path):
 
 @pytest.mark.parametrize(
     "words",
-    [["--universe", "mine", "--candidates", "x.json"], ["--horizon", "0"], ["--every", "x"]],
+    [
+        ["--universe", "mine", "--candidates", "x.json"],
+        ["--horizon", "0"],
+        ["--every", "x"],
+        ["--target", "sign_fwd_return_5d"],
+        ["--target", "total_return_5d", "--horizon", "5"],
+    ],
 )
 def test_bad_usage_ends_with_2(project: Project, words: list[str]):
     given = ["factor-report", "momentum_60d", "--from", "2021-01-04", "--to", "2021-02-26", *words]

@@ -106,7 +106,7 @@ def _coefficients(report: FactorReport) -> Section:
         [
             Cell(of.feature, is_code=True),
             of.universe,
-            str(each.horizon),
+            each.label,
             ic[number],
             spread[number],
             Cell(figure(each.t), Mark.GOOD if each.passes else Mark.NONE),
@@ -140,7 +140,7 @@ def _coefficients(report: FactorReport) -> Section:
             Axis(_IC, "mean over dates"),
             Axis("horizon", _SESSIONS),
             {
-                "y": [str(each.horizon) for each in of.horizons],
+                "y": [each.label for each in of.horizons],
                 "value": [each.ic for each in of.horizons],
                 "note": [f"t {figure(each.t)}" for each in of.horizons],
             },
@@ -231,7 +231,7 @@ def _quantiles(report: FactorReport) -> Section:
             [
                 Cell(of.feature, is_code=True),
                 of.universe,
-                str(each.horizon),
+                each.label,
                 *(_percent(value) for value in each.quantile_returns),
                 _percent(each.spread),
                 figure(each.spread_t),
@@ -271,7 +271,7 @@ def _turnover(report: FactorReport) -> Section:
         [
             Cell(of.feature, is_code=True),
             of.universe,
-            str(each.horizon),
+            each.label,
             share(each.turnover[0]),
             share(each.turnover[-1]),
             figure(each.rank_autocorrelation),
@@ -305,7 +305,7 @@ def _of_sectors(of: Factor) -> Iterator[_Part]:
     for each in of.horizons:
         for one in each.by_sector:
             note = f"IC {figure(one.ic)}, t {figure(one.t)}, {figure(one.symbols)} symbols"
-            yield str(each.horizon), one.sector, one.ic, note
+            yield each.label, one.sector, one.ic, note
 
 
 def _matrices(
@@ -459,5 +459,5 @@ def _command(
     if report.min_symbols != MIN_SYMBOLS:
         words += ["--min-symbols", str(report.min_symbols)]
     for each in [one] if one else report.factors[0].horizons:
-        words += ["--horizon", str(each.horizon)]
+        words += ["--horizon" if each.label.isdigit() else "--target", each.label]
     return " ".join([*map(shlex.quote, words), *filter(None, [more])])

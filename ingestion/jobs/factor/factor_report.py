@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -14,8 +15,8 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.progress import watched
 from ingestion.base.wording import counted
-from ingestion.catalog import OHLCV_1D, Column, FeatureGroup
-from ingestion.datasets import Entry, Schedule, target_name
+from ingestion.catalog import DIVIDENDS, OHLCV_1D, Column, FeatureGroup
+from ingestion.datasets import Entry, Label, Schedule, labels_of, target_name
 from ingestion.datasets.factor_study import FactorStudy
 from ingestion.datasets.fingerprint import fingerprint
 from ingestion.datasets.panel import by_group
@@ -35,6 +36,8 @@ HORIZONS = (1, 5, 10, 20)
 QUANTILES = 5
 MIN_SYMBOLS = 10
 _LEVEL = 0.05
+_RETURN = re.compile(r"(scaled_)?(excess_)?(fwd|total)_return_\d+d")
+"""Labels that are differences of prices, as quantile returns need them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class FactorRequest:
     """HTML file to write."""
     horizons: Sequence[int] = HORIZONS
     """Sessions of the forward returns."""
+    targets: Sequence[str] = ()
+    """Returns to measure against in their place, as ``training-set --target`` reads them: also
+    total, excess and scaled ones."""
     universes: Sequence[str] = ()
     """Each is studied by itself: those who were known to be in at each decision."""
     symbols: Sequence[str] | None = None
@@ -139,8 +145,8 @@ def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
     if request.out.is_dir():
         raise InputError(f"{request.out} is a folder; name a file in it")
     features = _features(project, request.features)
-    horizons = sorted(set(request.horizons))
-    targets = [target_name(each) for each in horizons]
+    labels = _labels(request)
+    horizons, targets = [each.ahead for each in labels], [str(each) for each in labels]
     known_at = request.known_at or latest_known(project.lakehouse)
     groups = list({group.name: group for group, _ in features}.values())
     for group in groups:
@@ -148,7 +154,8 @@ def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
             command = f"tvfeast {group.source.command}"
             raise InputError(f"{project.lakehouse} has no {group.name}: run `{command}`")
     if request.known_at is not None:
-        check_known(project.lakehouse, [*groups, OHLCV_1D], known_at)
+        paid = [DIVIDENDS] if any(each.with_dividends for each in labels) else []
+        check_known(project.lakehouse, [*groups, OHLCV_1D, *paid], known_at)
     universes = [
         membership_of(project, name, as_recorded=request.as_recorded, known_at=known_at)
         for name in request.universes
@@ -156,7 +163,7 @@ def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
     joined = JoinedRows(
         project,
         [(group, column.name) for group, column in features],
-        targets,
+        labels,
         request.schedule,
         request.entry,
         _symbols(request, [each.names for each in universes]),
@@ -213,6 +220,18 @@ def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
     run.tell(known_at=known_at, passing=report.passing, warnings=report.warnings)
     run.tell(decisions=report.decisions, dropped=report.dropped)
     return report
+
+
+def _labels(request: FactorRequest) -> list[Label]:
+    """Return the returns to measure against, the shortest first."""
+    labels = labels_of(request.targets or [target_name(each) for each in set(request.horizons)])
+    for each in labels:
+        if not _RETURN.fullmatch(each.name):
+            raise InputError(
+                f"{each.name} is no return that a factor report measures against: name "
+                "fwd_return_<n>d, total_return_<n>d, or excess_… or scaled_… of these"
+            )
+    return sorted(labels, key=lambda each: each.ahead)
 
 
 def _features(project: Project, names: Sequence[str]) -> list[tuple[FeatureGroup, Column]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingestion.base.instants import date_of_day
+from ingestion.datasets import target_name
 from ingestion.datasets.factor_study import Coverage, FactorStudy, Sectors
 from ingestion.datasets.factors import FactorSeries, Floats
 from ingestion.datasets.significance import half_life, newey_west_lags, newey_west_t, plain_t
@@ -79,6 +80,11 @@ class OfHorizon:
     by_sector: tuple[OfSector, ...]
     series: FactorSeries = field(repr=False)
     """By date; not in the JSON."""
+
+    @property
+    def label(self) -> str:
+        """What a table calls it: a plain forward return by its sessions, others by their text."""
+        return str(self.horizon) if self.target == target_name(self.horizon) else self.target
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ingestion.base.arrow import codes_in, strings, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.catalog import OHLCV_1D, FeatureGroup
-from ingestion.datasets import Entry, Membership, Schedule
+from ingestion.datasets import Entry, Label, Membership, Schedule
 from ingestion.datasets.factor_study import DateRows
 from ingestion.datasets.factors import Floats, Integers
 from ingestion.datasets.panel import Counts, answers, by_group
@@ -64,8 +64,8 @@ class JoinedRows:
 
     project: Project
     features: Sequence[tuple[FeatureGroup, str]]
-    targets: Sequence[str]
-    """Names of forward returns."""
+    labels: Sequence[Label]
+    """Returns."""
     schedule: Schedule
     entry: Entry
     symbols: Sequence[str] | None
@@ -89,7 +89,7 @@ class JoinedRows:
     def __post_init__(self) -> None:
         self._names: pa.Array = strings(())  # pa.array() would import pandas
         self.unknown = [0] * len(self.universes)
-        self.dropped = {target: Counter() for target in self.targets}
+        self.dropped = {str(label): Counter() for label in self.labels}
 
     def dates(self) -> Iterator[DateRows]:
         """Yield the rows of each UTC date of decisions, in order."""
@@ -167,24 +167,26 @@ class JoinedRows:
     def _of_year(self, first: date, last: date) -> _Labels:
         made = training_labels(
             self.project,
-            self.targets,
+            list(self.dropped),
             first,
             last,
             self.entry,
             symbols=self.symbols,
             known_at=self.known_at,
         ).labels
-        for target, counts in (made.missing or {self.targets[0]: made.dropped}).items():
-            self.dropped[target].update({why.value: count for why, count in counts.items()})
+        names = [label.column for label in self.labels]
+        missing = made.missing or {names[0]: made.dropped}
+        for name, of in zip(names, self.dropped.values(), strict=True):
+            of.update({why.value: count for why, count in missing.get(name, {}).items()})
         self.decisions += made.decisions
         codes, decided = self._codes(made.table["symbol"]), _micros(made.table["event_timestamp"])
         order = np.lexsort((codes, decided))
         table = made.table.take(pa.array(order))
-        ends = [table[made.spans[target][1]] for target in self.targets]
+        ends = [table[made.spans[name][1]] for name in names]
         labels = _Labels(
             codes[order],
             decided[order],
-            np.stack([_numbers(table[target]) for target in self.targets]),
+            np.stack([_numbers(table[name]) for name in names]),
             np.stack([_micros(pc.fill_null(each, _NO_END)) for each in ends]),
         )
         if self.schedule.every != "session":

@@ -184,12 +184,12 @@ def own_stores(
 ) -> tuple[Registered, Tables] | None:
     """Return what the registry says, and the online store's tables, without Feast.
 
+    None if the registry is no file, or the store is not this project's: then it takes Feast.
+
     Parameters
     ----------
     views
         Those that are read, as of :func:`open_repository`.
-
-    None if the registry is no file, or the store is not this project's: then it takes Feast.
 
     Raises
     ------
