@@ -54,6 +54,10 @@ test-membership: setup ## Try who is in a universe over five years of 500 symbol
 	TVFEAST_MEMBERSHIP_YEARS=5 $(BIN)/python -m pytest -q \
 		tests/universes/test_membership_oracle.py $(ARGS)
 
+.PHONY: test-history
+test-history: setup ## Fetch five years of 50 stocks and coins from replayed vendors: HISTORY_STOCKS=FILE HISTORY_COINS=FILE have real ones
+	TVFEAST_HISTORY_SYMBOLS=50 $(BIN)/python -m pytest -s -q tests/history/test_many_symbols.py $(ARGS)
+
 .PHONY: test-recordings
 test-recordings: setup ## Serve and store further recorded answers: RECORDINGS=FOLDER
 	$(BIN)/python -m pytest -q tests/replay/test_recordings.py $(ARGS)
