@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ingestion.catalog import (
     ABSENCES,
+    ABSENT_BARS,
     ACCEPTED_HOLES,
     DIVIDENDS,
     FEEDS,
@@ -232,6 +233,7 @@ class World:
             (ACCEPTED_HOLES, accepted),
             (UNIVERSE_MEMBERS, member),
             (DIVIDENDS, paid | {"timestamp": int(close.timestamp())}),
+            (ABSENT_BARS, session | {"symbol": "NASDAQ:AAPL", "session": "2021-04-14"}),
             (OTHER_BARS, {**bar, "timestamp": int(opened.timestamp()), "source": "fetch:yahoo"}),
         ):
             rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))

@@ -8,7 +8,7 @@ reports.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import compress
@@ -22,13 +22,9 @@ from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.bar_reader import BarReader, describe
 from ingestion.bars.cells import is_date_format
 from ingestion.bars.dividends import (
-    Dividend,
     DividendsFile,
-    as_traded,
-    later_ratios,
     price_currencies,
     read_dividends,
-    record_dividends,
 )
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.fetching import AnswerRows, read_answer
@@ -38,7 +34,7 @@ from ingestion.bars.leaps import suspected_file
 from ingestion.bars.precedence import Precedence
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
-from ingestion.bars.source_dividends import SourceDividends, far_from_drop, gone
+from ingestion.bars.source_dividends import SourceDividends
 from ingestion.bars.split_files import SplitsFile, read_splits
 from ingestion.bars.splits import may_split, read_recorded, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars
@@ -50,6 +46,7 @@ from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
 from ingestion.base.progress import watched
 from ingestion.base.wording import counted, some_of
+from ingestion.jobs.ingest.import_dividends import DividendWriter
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, are_whole
 from ingestion.lakehouse import read_symbols, write_run_file
@@ -439,36 +436,22 @@ class _Import:
                     self.lakehouse, several, str(source), clock.now(), self.run.id
                 )
 
+        self._write_dividends()
+
+    def _write_dividends(self) -> None:
+        """Record the dividends; those of symbols whose splits are in doubt wait."""
+        writer = DividendWriter(
+            self.lakehouse, self.run.id, self.result, self.request.adjusted, self._stays
+        )
         if self.request.dividends is not None:
-            self._write_dividends(self.request.dividends)
-        if self.listed.spans:
-            self._write_listed_dividends()
-
-    def _write_dividends(self, path: Path) -> None:
-        """Record a file's dividends, as traded: the splits of this import are known by now."""
-        given = self.dividends.dividends
-        ratios = later_ratios(self.lakehouse, given)
-        split = [each for each in given if ratios[each] != 1 and each.amount]
-        if self.request.adjusted:
-            given = as_traded(given, ratios)
-        else:
-            self.findings.add(
-                "dividends_before_splits",
-                "dividends are from before a split, and are taken as paid per share then; if the "
-                "file is adjusted for splits, import it with --adjusted",
-                [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in split],
-            )
-        source = replace(Source.imported(path.name), adjusted=self.request.adjusted)
-        self._record_dividends(dict.fromkeys(given, 0.0), source)
-
-    def _write_listed_dividends(self) -> None:
-        """Record a bar source's dividends; those of symbols whose splits are in doubt wait."""
+            writer.write_file(self.dividends.dividends, self.request.dividends)
+        if not self.listed.spans:
+            return
         doubts = self.result.doubts
         in_doubt = {each.symbol for each in doubts.contradictions}
         in_doubt |= {each.symbol for each in doubts.suspected_splits}
         in_doubt |= {each.symbol for each in doubts.scaled_pasts}
-        if self.request.adjusted:
-            in_doubt |= {*compress(self.table.names, self.judgement.still_adjusted)}
+        in_doubt |= {*compress(self.table.names, self.judgement.still_adjusted)}
         waiting = in_doubt & self.listed.spans.keys()
         self.findings.add(
             "dividends_wait",
@@ -478,39 +461,7 @@ class _Import:
         for each, counts in zip(self.inputs, self.result.files, strict=True):
             if isinstance(each, AnswerRows) and waiting & {*each.answer.request.symbols}:
                 self.refusals.unsettled.add(counts.file)
-        listed = self.listed.without(waiting)
-        lost = gone(self.lakehouse, listed, self.origin.bar_source or "")
-        self.findings.add(
-            "dividends_missing",
-            "symbols of which the source lists no dividend any more: several that it gave are kept",
-            lost.missing,
-        )
-        self.result.dividends_withdrawn = len(lost.withdrawn)
-        ratios = later_ratios(self.lakehouse, listed.dividends if self.request.adjusted else ())
-        as_paid = listed.as_traded(dict.fromkeys(listed.dividends, 1.0) | ratios)
-        self._record_dividends(as_paid | dict.fromkeys(lost.withdrawn, 0.0), self.origin)
-
-    def _record_dividends(self, dividends: Mapping[Dividend, float], source: Source) -> None:
-        recorded = record_dividends(
-            self.lakehouse,
-            dividends,
-            str(source),
-            clock.now(),
-            self.run.id,
-            lambda stored: self._stays(Source.parse(stored)),
-        )
-        self.result.parts += tuple(recorded.parts)
-        self.result.dividends, self.result.dividends_restated = recorded[1:3]
-        self.findings.add(
-            "dividends_overruled",
-            "dividends differ from recorded ones of a source with a higher priority, which stay",
-            [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in recorded.overruled],
-        )
-        self.findings.add(
-            "dividends_without_drop",
-            "large dividends for which the price did not fall on the ex-date",
-            far_from_drop(self.lakehouse, recorded.new),
-        )
+        writer.write_listed(self.listed.without(waiting), self.origin)
 
     def _stays(self, stored: Source) -> bool:
         """Return whether what is stored stays, because its source stands before this one."""

@@ -7,6 +7,7 @@ is in its ``problems``, what should be known in time in its ``warnings``.
 ``flows``     each flow of the operation: what became of it, and when it is to start again
 ``wanted``    which symbols are to be fresh
 ``groups``    how fresh the features are, for all and for each flow
+``looks``     holes, calendars, universes, changes of the past
 ``bars``      what bars there are, and who brings them
 ``served``    the files that features are served from
 """
@@ -14,8 +15,8 @@ is in its ``problems``, what should be known in time in its ``warnings``.
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.flows import ProfileStatus, State
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus
+from ingestion.jobs.audit.status.looks import Section
 from ingestion.jobs.audit.status.report import (
-    Section,
     StatusLimits,
     StatusReport,
     status,
