@@ -145,6 +145,7 @@ def test_a_run_that_lost_its_source_goes_on_where_it_was(
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
+        (("--source", "tiingo"), 4, "Tiingo wants a key: set TVFEAST_TIINGO_KEY to yours"),
         (("--source", "nobody"), 2, "there is no bar source 'nobody'"),
         (("--out", "feature_repo"), 2, ""),
         (("--universe", "mine"), 2, "name either --candidates FILE or --universe NAME"),
