@@ -19,5 +19,4 @@ SOURCE = BarSource(
     times="opens",
     exchanges=["KRAKEN"],
     budget=2_000,
-    days_back=720,
 )

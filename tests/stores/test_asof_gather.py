@@ -86,6 +86,13 @@ def test_the_chosen_rows_wait_file_by_file_and_each_question_knows_where(wanted,
         in_order.index(place) if row else -1 for place, row in enumerate(wanted)
     ]
     files = [row[0] for row in wanted if row]
+    turned = np.random.default_rng(block).permutation(len(wanted)).astype(np.int32)
+    by_turn = Chosen(numbers[turned], turned)
+    in_turn = sorted((place for place in turned if wanted[place]), key=lambda n: wanted[n][0])
+    assert by_turn.rows.tolist() == [wanted[place][1] for place in in_turn]
+    assert by_turn.place[in_turn].tolist() == list(range(len(in_turn)))
+    assert (by_turn.place < 0).tolist() == [row is None for row in wanted]
+    assert by_turn.counts.tolist() == chosen.counts.tolist()
     assert chosen.counts.tolist() == [files.count(n) for n in range(max(files, default=-1) + 1)]
 
 

@@ -25,7 +25,14 @@ from ingestion.base.columns import Column
 from ingestion.base.progress import watched
 from ingestion.plugins.offline.column_types import microseconds, one_chunk
 from ingestion.plugins.offline.files import SourceFile
-from ingestion.plugins.offline.lookup import NEVER, Compact, Integers, in_groups, no_places
+from ingestion.plugins.offline.lookup import (
+    NEVER,
+    Compact,
+    Integers,
+    counts_of,
+    in_groups,
+    no_places,
+)
 from ingestion.plugins.offline.source import ParquetSource, Piece, stacked
 from ingestion.plugins.offline.threads import blocks_of, in_threads
 
@@ -86,14 +93,17 @@ class Chosen:
     ----------
     numbers
         Of each question's row, shape ``(n,)``, some perhaps several times; −1 makes a row of nulls.
+    questions
+        Whose rows these are, shape ``(n,)``; if not given, of each in turn. In their order, rows of
+        a file wait.
     """
 
-    def __init__(self, numbers: Integers) -> None:
+    def __init__(self, numbers: Integers, questions: Compact | None = None) -> None:
         files = int(numbers.max(initial=-1) >> _ROW_BITS) + 1
         self.place = no_places(len(numbers))
         """Of each question's row among these, shape ``(n,)``; −1 where there is none."""
         if files and (numbers[0] >= 0) and (numbers[1:] > numbers[:-1]).all():
-            self.place[:] = np.arange(len(numbers))
+            self.place[slice(None) if questions is None else questions] = np.arange(len(numbers))
             self.counts = np.bincount(numbers >> _ROW_BITS, minlength=files)
             self.rows = (numbers & ((1 << _ROW_BITS) - 1)).astype(self.place.dtype)
             return
@@ -106,9 +116,13 @@ class Chosen:
 
         def put(block: slice, in_block: Integers, place: Integers) -> None:
             rows[place] = numbers[block][in_block] & ((1 << _ROW_BITS) - 1)
-            self.place[block][in_block] = np.maximum(place - none, -1)
+            asked = in_block + block.start if questions is None else questions[block].take(in_block)
+            self.place[asked] = np.maximum(place - none, -1)
 
-        self.counts = in_groups(blocks_of(len(numbers), _BLOCK), files + 1, file_of, put)[1:]
+        blocks = blocks_of(len(numbers), _BLOCK)
+        counts = counts_of(blocks, files + 1, file_of)
+        in_groups(blocks, counts, file_of, put)
+        self.counts = counts.sum(axis=0)[1:]
         """How many rows are wanted of each file, by its number."""
         self.rows = rows[none:]
         """Their places in their files, file by file."""
@@ -238,26 +252,33 @@ class Gathered:
         CorruptPart
             If the tables do not agree on the type of a column that has none declared.
         """
-        columns = self._in_order() if self._count else {}
-        size = len(self._place)
-        return [columns.get(column.name, _nulls(size, column.type)) for column in self._columns]
+        columns, size = self._in_order() if self._count else {}, len(self._place)
+        return [
+            columns[column.name] if column.name in columns else _nulls(size, column.type)
+            for column in self._columns
+        ]
 
     def _in_order(self) -> dict[str, pa.ChunkedArray]:
         self._waits_in_order = _counts_up(self._place, self._count)
-        null = np.empty((len(self._null), len(self._place)), np.uint8)
+        valid = [np.empty(-(-len(self._place) // 8), np.uint8) for _ in self._plain]
 
         def mark(block: slice) -> None:
             place = self._place[block].astype(np.int64)
-            for waiting, marks in zip(self._null, null, strict=True):
-                waiting.take(place, mode="clip", out=marks[block])
-                marks[block][place < 0] = 0xFF
+            none = place < 0
+            for first, waiting in zip(range(0, len(valid), _MARKS), self._null, strict=True):
+                marks = waiting.take(place, mode="clip")
+                marks[none] = 0xFF
+                for bit, bits in enumerate(valid[first : first + _MARKS]):
+                    packed = np.packbits(marks & 1 << bit == 0, bitorder="little")
+                    bits[block.start // 8 :][: len(packed)] = packed
 
         self._each_block(mark)
-        self._null = null
+        self._null = self._null[:, :0].copy()  # memory that is needed now
         spares: dict[int, pa.Buffer] = {}
-        columns = {}
-        for number, values in enumerate(self._plain):
-            columns[values.name] = self._ordered(number, values, spares)
+        columns = {
+            values.name: self._ordered(values, pa.py_buffer(bits), spares)
+            for values, bits in zip(self._plain, valid, strict=True)
+        }
         if self._taken:
             places, tables = zip(*self._taken, strict=True)
             row = np.empty(self._count, np.int64)
@@ -268,29 +289,23 @@ class Gathered:
         return columns
 
     def _ordered(
-        self, number: int, values: _Values, spares: dict[int, pa.Buffer]
+        self, values: _Values, valid: pa.Buffer, spares: dict[int, pa.Buffer]
     ) -> pa.ChunkedArray:
         """Return a column in order; where it waited becomes the spare of its width.
 
         Questions in the order of time, that all have their rows, find them in order already.
         """
-        null, bit = self._null[number // _MARKS], 1 << number % _MARKS
-        bits = np.empty(-(-len(null) // 8), np.uint8)
-        ordered = values.buffer
+        ordered, size = values.buffer, len(self._place)
         if not self._waits_in_order:
             ordered = spares.pop(values.width, None) or _memory(values.buffer.size)
             spares[values.width] = values.buffer
-        words = values.words(ordered)
+            words = values.words(ordered)
 
-        def bring(block: slice) -> None:
-            if not self._waits_in_order:
+            def bring(block: slice) -> None:
                 values.waiting.take(self._place[block], mode="clip", out=words[block])
-            valid = np.packbits(null[block] & bit == 0, bitorder="little")
-            bits[block.start // 8 :][: len(valid)] = valid
 
-        self._each_block(bring)
-        buffers = [pa.py_buffer(bits), ordered]
-        return pa.chunked_array([pa.Array.from_buffers(values.type, len(null), buffers)])
+            self._each_block(bring)
+        return pa.chunked_array([pa.Array.from_buffers(values.type, size, [valid, ordered])])
 
     def _each_block(self, work: Callable[[slice], None]) -> None:
         blocks = blocks_of(len(self._place), _BLOCK)

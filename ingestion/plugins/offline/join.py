@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ from ingestion.plugins.offline.lookup import (
     Rows,
     Sorted,
     compact,
+    counts_of,
     in_groups,
     no_places,
-    taken,
 )
 from ingestion.plugins.offline.threads import blocks_of, in_threads
 
@@ -59,10 +60,21 @@ _GROUPS = 1 << (_SPAN_BITS - _SPANS)
 class Answers:
     """Which row answers which question."""
 
-    number: Integers
-    """For each question, shape ``(n,)``; −1 where there is none."""
+    row: Integers
+    """The number of each question's row, shape ``(n,)``; −1 where there is none."""
+    question: Compact | None
+    """Whose rows these are, shape ``(n,)``: about in the order of time. None for each in turn."""
     created_later: int
     """Questions whose row was created after their instant."""
+
+    @property
+    def number(self) -> Integers:
+        """The number of each question's row, in the order of the questions."""
+        if self.question is None:
+            return self.row
+        number = np.empty_like(self.row)
+        number[self.question] = self.row
+        return number
 
 
 class Instants:
@@ -83,48 +95,63 @@ class Instants:
         self._shift = max((self._last - self._first).bit_length() - _SPAN_BITS, 0)
         used = np.zeros((1 << _SPAN_BITS) + 1, dtype=bool)
 
-        def count(block: slice) -> Integers:
+        def group(block: slice) -> NDArray[np.uint16]:
             span = self._span(instant[block])
             used[span] = True
-            return np.bincount(self._group(block, span), minlength=_GROUPS + 1)
+            return self._group(block, span)
 
-        counts = sum(in_threads(count, self._blocks), np.zeros(_GROUPS + 1, np.int64))
+        self._counts = counts_of(self._blocks, _GROUPS + 1, group)
+        counts = self._counts.sum(axis=0)
         self._begins = np.cumsum(counts) - counts
         self._used = np.concatenate([[0], np.cumsum(used)])
 
-    def in_order(self) -> Compact:
-        """Return the questions, newest first, as exactly as groups are; ``NEVER`` last.
+    def in_order(self, key: Compact) -> tuple[Compact, Compact, Integers]:
+        """Return the questions as exactly in the order of time as groups are; ``NEVER`` first.
 
         It is made anew each time: to keep it takes memory that others need.
+
+        Parameters
+        ----------
+        key
+            Of each question, shape ``(n,)``.
+
+        Returns
+        -------
+        tuple
+            The questions, and their keys and instants, in that order.
         """
-        order = no_places(len(self.instant))
+        order, keys = no_places(len(key)), np.empty_like(key)
+        instants = np.empty_like(self.instant)
 
         def put(block: slice, in_block: Integers, place: Integers) -> None:
             order[place] = in_block + block.start
+            keys[place] = key[block].take(in_block)
+            instants[place] = self.instant[block].take(in_block)
 
         def group(block: slice) -> NDArray[np.uint16]:
             return self._group(block, self._span(self.instant[block]))
 
-        in_groups(self._blocks, _GROUPS + 1, group, put)
-        return order
+        in_groups(self._blocks, self._counts, group, put)
+        return order, keys, instants
 
     def _group(self, block: slice, span: Integers) -> NDArray[np.uint16]:
-        """Return the groups of questions by their spans, 0 for the last in time."""
-        number = (_GROUPS - 1 - (span >> _SPANS)).astype(np.uint16)
-        number[self.instant[block] == NEVER] = _GROUPS
+        """Return the groups of questions by their spans: 1 is the first in time, 0 ``NEVER``."""
+        number = (span >> _SPANS).astype(np.uint16)
+        number += 1
+        number[self.instant[block] == NEVER] = 0
         return number
 
     @property
-    def known(self) -> int:
-        """How many, from the first in order on, are instants."""
-        return int(self._begins[-1])
+    def unknown(self) -> int:
+        """How many are ``NEVER``: the first ones in order."""
+        return int(self._begins[1])
 
     def since(self, instant: int) -> int:
-        """Return behind how many in order none is at or after an instant."""
+        """Return the place in order before which no question is at or after an instant."""
         if instant > self._last:
-            return 0
+            return len(self.instant)
         oldest = self._span(np.array([max(instant, self._first)]))[0] >> _SPANS
-        return int(self._begins[_GROUPS - oldest])
+        return int(self._begins[1 + oldest])
 
     def _span(self, instant: Integers) -> Integers:
         """Return which span of time each is in; ``NEVER`` in the first one."""
@@ -168,16 +195,16 @@ class AsOfJoin:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
         # In order of time: what is looked at together lies together, questions as well as rows.
-        self._order = instants.in_order()
-        self._key = taken(key, self._order)
-        self._instant = taken(instants.instant, self._order)
+        self._order, self._key, self._instant = instants.in_order(key)
         if (self._key < 0).any():  # asked at no time, they have no answer
             self._instant = np.where(self._key < 0, NEVER, self._instant)
             self._key = np.maximum(self._key, 0)
-        self._event = np.empty(len(key), np.int64)
-        self._created = np.empty_like(self._event)
-        self._number = np.empty_like(self._event)
-        self._asked = 0
+        self._number = np.empty(len(key), np.int64)
+        # Of open ones alone: memory that is never written to is none.
+        self._event = np.empty_like(self._number)
+        self._created = np.empty_like(self._number)
+        self._later = 0
+        self._asked = len(key)  # from this place on
         self._open: Compact = np.empty(0, np.int32)  # of those that were asked
         self._keys = int(key.max(initial=-1)) + 1
         self._latest = int(self._instant.max(initial=NEVER))
@@ -203,34 +230,22 @@ class AsOfJoin:
         self._waiting_rows += len(rows.key)
         # A look at the questions is worth it for as many rows. If these are many, they take too
         # much memory, and too much of a core's cache, to wait for more.
-        still = len(self._open) + self._instants.known - self._asked
+        still = len(self._open) + self._asked - self._instants.unknown
         if self._waiting_rows >= min(still, max(still // 8, _MANY)):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
         """Return the best rows of all that were offered; to be called once, at last."""
-        self._look(NEVER)
-        self._number[self._asked :] = -1
-        answers = np.empty_like(self._number)
-
-        def count_later(block: slice) -> int:
-            number, instant = self._number[block], self._instant[block]
-            number[~self._reach(instant, self._event[block])] = -1
-            answers[self._order[block]] = number
-            return int(np.count_nonzero((number >= 0) & (self._created[block] > instant)))
-
-        later = in_threads(count_later, blocks_of(len(answers), _BLOCK))
-        return Answers(answers, sum(later))
+        self._look(NEVER)  # closes all that have a row
+        self._number[: self._asked] = -1
+        return Answers(self._number, self._order, self._later)
 
     def _look(self, newest_to_come: int) -> None:
         """Ask the rows that wait, for each open question, and close those that are done."""
         lookup = self._lookup()
         self._waiting, self._waiting_rows = [], 0
-        first = self._asked
-        if lookup is not None:
-            self._asked = max(first, self._instants.since(int(lookup.rows.event.min())))
 
-        def ask(which: Integers) -> Compact:
+        def ask(which: Integers) -> tuple[Compact, int]:
             """Ask for questions that may have a row."""
             instant = self._instant.take(which)  # takes half the time of indexing
             if lookup is not None:
@@ -238,24 +253,27 @@ class AsOfJoin:
                 asked, row = _where(row >= 0, which, row)
                 self._keep_better(asked, lookup.rows, row)
             event = self._event.take(which)
-            return compact(which[self._may_improve(instant, event, newest_to_come)])
-
-        def ask_first(block: slice) -> Compact:
-            """Ask for questions that have none yet."""
-            block = slice(first + block.start, first + block.stop)
-            instant, event = self._instant[block], self._event[block]
-            if lookup is not None:
-                self._keep(
-                    block, lookup.rows, lookup.find(self._key[block].astype(np.int64), instant)
-                )
-            may = np.flatnonzero(self._may_improve(instant, event, newest_to_come))
-            return compact(may + block.start)
+            may = self._may_improve(instant, event, newest_to_come)
+            done, instant, event = which[~may], instant[~may], event[~may]
+            number, later = self._closed(
+                instant, event, self._created.take(done), self._number.take(done)
+            )
+            self._number[done] = number
+            return compact(which[may]), later
 
         again = (self._open[block].astype(np.int64) for block in blocks_of(len(self._open), _BLOCK))
-        still = [*in_threads(ask, again)]
-        still += in_threads(ask_first, blocks_of(self._asked - first, _BLOCK))
-        self._open = np.concatenate([self._open[:0], *still])
-        to_ask = self._instant[self._asked : self._instants.known]
+        looked = [*in_threads(ask, again)]
+        if lookup is not None:
+            ask_first = partial(self._ask_first, lookup, newest_to_come)
+            first = min(self._asked, self._instants.since(int(lookup.rows.event.min())))
+            blocks = blocks_of(self._asked - first, _BLOCK)
+            looked += in_threads(
+                ask_first, (slice(first + each.start, first + each.stop) for each in blocks)
+            )
+            self._asked = first
+        self._open = np.concatenate([self._open[:0], *(still for still, _ in looked)])
+        self._later += sum(later for _, later in looked)
+        to_ask = self._instant[self._instants.unknown : self._asked]
         self._latest = max(
             int(self._instant.take(self._open).max(initial=NEVER)), int(to_ask.max(initial=NEVER))
         )
@@ -280,16 +298,30 @@ class AsOfJoin:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
         return rows if known.all() else rows.where(known)
 
-    def _keep(self, block: slice, rows: Rows, row: Compact) -> None:
-        """Give questions that have no row yet the one that they found, or none."""
+    def _ask_first(self, lookup: Lookup, newest_to_come: int, block: slice) -> tuple[Compact, int]:
+        """Ask for questions that have no row yet; most close at once."""
+        instant, rows = self._instant[block], lookup.rows
+        row = lookup.find(self._key[block].astype(np.int64), instant)
         none = np.flatnonzero(row < 0)
-        for kept, of_rows, missing in (
-            (self._event, rows.event, NEVER),
-            (self._created, rows.created, NEVER),
-            (self._number, rows.number, -1),
-        ):
-            of_rows.take(row, mode="clip", out=kept[block])
-            kept[block][none] = missing
+        event, created, number = (
+            of_rows.take(row, mode="clip") for of_rows in (rows.event, rows.created, rows.number)
+        )
+        event[none], created[none], number[none] = NEVER, NEVER, -1
+        may = np.flatnonzero(self._may_improve(instant, event, newest_to_come))
+        self._event[block][may], self._created[block][may] = event[may], created[may]
+        kept = number[may]
+        number[may] = -1  # they close later
+        self._number[block], later = self._closed(instant, event, created, number)
+        self._number[block][may] = kept
+        return compact(may + block.start), later
+
+    def _closed(
+        self, instant: Integers, event: Integers, created: Integers, number: Integers
+    ) -> tuple[Integers, int]:
+        """Return the answers to questions whose best rows these are, and how many came later."""
+        if self._ttl is not None:
+            number = np.where(self._reach(instant, event), number, -1)
+        return number, int(np.count_nonzero((number >= 0) & (created > instant)))
 
     def _keep_better(self, question: Integers, rows: Rows, row: Compact) -> None:
         """Give each question its row, unless it has a better one."""

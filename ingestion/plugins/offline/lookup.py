@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.plugins.offline.threads import blocks_of, in_threads
+from ingestion.plugins.offline.threads import in_threads
 
 Integers = NDArray[np.int64]
 Compact = NDArray[np.int32] | NDArray[np.int64]
@@ -36,23 +36,6 @@ def no_places(size: int) -> Compact:
     """Return −1 for each of so many, to be replaced by places among them."""
     is_wide = size > np.iinfo(np.int32).max
     return np.full(size, -1, np.int64) if is_wide else np.full(size, -1, np.int32)
-
-
-_TAKEN = 1 << 17
-"""Values that are taken at a time."""
-
-
-def taken(values: Numbers, places: Compact) -> Numbers:
-    """Return the values at some places, a block at a time by all cores."""
-    found = np.empty_like(values, shape=len(places))
-
-    def take(block: slice) -> None:
-        # Without this mode NumPy makes a copy, lest a place that is none spoil what it was given.
-        values.take(places[block], mode="clip", out=found[block])
-
-    for _ in in_threads(take, blocks_of(len(places), _TAKEN)):
-        pass
-    return found
 
 
 _SPARSE = 4
@@ -238,33 +221,36 @@ def order_of(code: Integers) -> Integers:
     return packed
 
 
+GroupOf = Callable[[slice], NDArray[np.unsignedinteger]]
+"""Returns the groups of a block, from 0 on."""
+
+
+def counts_of(blocks: Sequence[slice], groups: int, group_of: GroupOf) -> Integers:
+    """Return how many members of each group each block has, shape (blocks, groups)."""
+
+    def count(block: slice) -> Integers:
+        return np.bincount(group_of(block), minlength=groups)
+
+    return np.array([*in_threads(count, blocks)], np.int64).reshape(-1, groups)
+
+
 def in_groups(
     blocks: Sequence[slice],
-    groups: int,
-    group_of: Callable[[slice], NDArray[np.unsignedinteger]],
+    counts: Integers,
+    group_of: GroupOf,
     put: Callable[[slice, Integers, Integers], None],
-) -> Integers:
+) -> None:
     """Put many into the order of their groups, a block at a time, by all cores.
 
     Integers of one or two bytes are sorted by radix; within a group the order stays.
 
     Parameters
     ----------
-    group_of
-        Returns the groups of a block, from 0 on.
+    counts
+        As of :func:`counts_of`.
     put
         Gets a block, the order of its members by group, and their places among all then.
-
-    Returns
-    -------
-    Integers
-        How many are in each group.
     """
-
-    def count(block: slice) -> Integers:
-        return np.bincount(group_of(block), minlength=groups)
-
-    counts = np.array([*in_threads(count, blocks)], np.int64).reshape(-1, groups)
     # Where each block's members of each group begin: group by group, and of each block by block.
     begins = counts.T.cumsum().reshape(counts.T.shape).T - counts
 
@@ -276,5 +262,3 @@ def in_groups(
 
     for _ in in_threads(put_block, range(len(blocks))):
         pass
-    sizes: Integers = counts.sum(axis=0)
-    return sizes

@@ -82,7 +82,7 @@ def point_in_time(
         files: dict[int, SourceFile] = {}
         ahead = _Ahead(instants, len(keys.codes) if read_once else 0)
         answers = answers_of(files, ahead)
-        chosen, created_later = Chosen(answers.number), answers.created_later
+        chosen, created_later = Chosen(answers.row, answers.question), answers.created_later
         del answers  # the join's memory is free before values are fetched
         return History(
             columns=fetch(table.source, files, chosen, table.features, ahead.tables),

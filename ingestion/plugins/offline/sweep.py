@@ -118,7 +118,7 @@ class Sweep:
         number = np.append(rows.number, -1)[row]
         created = np.append(rows.created, NEVER)[row]
         later = (number >= 0) & (created > self._decisions.instant)
-        return Answers(number, int(np.count_nonzero(later)))
+        return Answers(number, None, int(np.count_nonzero(later)))
 
     def _latest_open(self, newest_to_come: int) -> int:
         """Return the last instant of a question that a row to come may answer, or better."""
