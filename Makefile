@@ -54,6 +54,10 @@ test-membership: setup ## Try who is in a universe over five years of 500 symbol
 	TVFEAST_MEMBERSHIP_YEARS=5 $(BIN)/python -m pytest -q \
 		tests/universes/test_membership_oracle.py $(ARGS)
 
+.PHONY: test-history
+test-history: setup ## Fetch five years of 50 stocks and coins from replayed vendors: HISTORY_STOCKS=FILE HISTORY_COINS=FILE have real ones
+	TVFEAST_HISTORY_SYMBOLS=50 $(BIN)/python -m pytest -s -q tests/history/test_many_symbols.py $(ARGS)
+
 .PHONY: test-recordings
 test-recordings: setup ## Serve and store further recorded answers: RECORDINGS=FOLDER
 	$(BIN)/python -m pytest -q tests/replay/test_recordings.py $(ARGS)
@@ -74,7 +78,8 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 .PHONY: test-object-store
 test-object-store: setup servers ## Run the tests of commands with each lakehouse in a bucket, of SeaweedFS
 	$(BIN)/python -m pytest -n 2 --dist worksteal --lakehouse=bucket tests/jobs tests/runs tests/datasets \
-		tests/targets tests/universes tests/quality tests/factors tests/report/test_report_lakehouse.py \
+		tests/targets tests/universes tests/quality tests/factors tests/history \
+		tests/report/test_report_lakehouse.py \
 		$(addprefix tests/bars/test_,bars_fetched.py bars_refusals.py bars_store.py bars_unfinished.py \
 		bars_withdrawn.py dividends.py two_sources.py) $(addprefix tests/feast_repository/test_,materialize.py \
 		replay_decision.py select.py select_history.py training_set.py withdrawn.py) $(ARGS)
@@ -89,7 +94,7 @@ test-servers: setup servers dagster ## Run the daily work on servers: Redis and 
 test-scale: test-servers test-engines ## Try all of it on real servers and engines: stores killed, frozen, cut off, full; Ray and Spark
 	TVFEAST_SCALE=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stores/test_store_contract.py \
 		tests/stores/test_redis.py tests/stores/test_postgres.py tests/stores/test_server_faults.py \
-		tests/lakehouse/test_object_store_faults.py $(ARGS)
+		tests/lakehouse/test_object_store_faults.py tests/jobs/test_research_on_a_store.py $(ARGS)
 
 .PHONY: test-engines
 test-engines: setup engines ## Compare the join, panels and backfill on Ray and Spark with this process's, on random cases

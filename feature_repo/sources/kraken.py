@@ -19,4 +19,5 @@ SOURCE = BarSource(
     times="opens",
     exchanges=["KRAKEN"],
     budget=2_000,
+    days_back=720,
 )

@@ -40,5 +40,5 @@ class Precedence:
         return -self._priorities.get(name, BarSource.priority), name
 
     def is_above(self, one: Source, other: Source) -> bool:
-        """Return whether the bars of one source count, and those of the other give way."""
+        """Return whether the bars of one source count, and replace those of the other."""
         return self.place(one) < self.place(other)

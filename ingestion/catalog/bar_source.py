@@ -162,6 +162,8 @@ class BarSource:
     key
         The environment variable that has the user's key, where the vendor wants one. As long as it
         is empty, the source is asked only by who names it.
+    days_back
+        Of how many days, with today, it has bars; of all if None. It is not asked for older ones.
 
     Examples
     --------
@@ -183,6 +185,7 @@ class BarSource:
     budget: int | None = None
     delay: float = 0.0
     key: str | None = None
+    days_back: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -204,8 +207,10 @@ class BarSource:
             raise CatalogError(f"{self.name}: priority {self.priority!r} is no number from 1 on")
         if not _is_whole(self.batch, 1):
             raise CatalogError(f"{self.name}: batch {self.batch!r} is no number from 1 on")
-        if self.budget is not None and not _is_whole(self.budget, 1):
-            raise CatalogError(f"{self.name}: budget {self.budget!r} is no number from 1 on")
+        for name in ("budget", "days_back"):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value, 1):
+                raise CatalogError(f"{self.name}: {name} {value!r} is no number from 1 on")
         for name in ("pause", "delay"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:

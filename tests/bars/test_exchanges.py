@@ -283,6 +283,29 @@ def test_days_without_a_trade_are_stored_as_the_exchange_has_them(fetch, server,
     assert stored(name, "ETHUSDT") == right
 
 
+@pytest.mark.parametrize("name", ["kraken"], indirect=True)
+def test_days_that_kraken_no_longer_has_are_said_once_and_never_taken_for_asked(
+    fetch, server, name, series, at
+):
+    assert fetch("BTCUSDT")[0] == 0
+    first = stored(name, "BTCUSDT")
+    at(NOON + timedelta(days=740))  # nobody has fetched for two years
+    days = [NOON.date() + timedelta(days=day) for day in range(730, 741)]
+    later = [(day, *[1_900.0] * 4, 1.0) for day in days]  # two years would be a part per day
+    server.pairs[0] = Pair("BTC", "USDT", later)
+    code, told = fetch("BTCUSDT", since="2023-03-20")  # within what it has
+    assert (code, told["too_old"]) == (0, [])
+    code, told = fetch("BTCUSDT", since="2021-04-20")
+    assert (code, told["too_old"]) == (3, ["KRAKEN:BTCUSDT"])
+    assert "wanted from days on that it no longer has" in told["error"]
+    bars = stored(name, "BTCUSDT")
+    assert bars[: len(first)] == first
+    assert bars[len(first) :] == later[:-1]
+    asked = datetime.fromtimestamp(int(server.asked[-1][1]["since"]) + 86_400, UTC)
+    assert asked.date() == days[-1] - timedelta(days=719)  # ccxt asks for a day more
+    assert fetch("BTCUSDT")[0] == 0
+
+
 @pytest.mark.parametrize("name", ["binance", "okx"], indirect=True)
 def test_a_perpetual_contract_is_another_market_than_its_pair(fetch, server, name, series):
     server.pairs.append(Pair("BTC", "USDT", series["ETH"], perpetual=True))

@@ -7,19 +7,19 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ingestion.markets.calendars import calendar_of
-from ingestion.replay.yahoo import NEW_YORK, Series
+from ingestion.markets.hours import time_zone
+from ingestion.markets.sessions import sessions_between
+from ingestion.replay.yahoo import Series
 
 
 def drawn_series(
     symbol: str, first: date, last: date, splits: tuple[tuple[date, float, float], ...] = ()
 ) -> Series:
     """Return a random walk over the sessions of a symbol's exchange; the same each time."""
-    calendar = calendar_of(symbol.partition(":")[0])
-    there = calendar.between(first, last)
-    days = calendar.labels[there.start : there.stop].tolist()
-    zone = ZoneInfo(calendar.time_zone)
-    opened = datetime.fromtimestamp(int(calendar.opens[there.start]), zone)
+    sessions = sessions_between(symbol.partition(":")[0], first, last)
+    days = [session.label for session in sessions]
+    zone = time_zone(symbol) or "UTC"
+    opened = datetime.fromtimestamp(sessions[0].opens, ZoneInfo(zone))
     draw = np.random.default_rng(list(symbol.encode()))
     steps = draw.normal(0.0004, 0.018, len(days))
     # Trends that last for months: ratings then come and go as real ones do.
@@ -33,4 +33,4 @@ def drawn_series(
     volume = draw.integers(100_000, 9_000_000, len(days))
     columns = [each.round(4).tolist() for each in (open_, high, low, close)]
     bars = list(zip(days, *columns, volume.tolist(), strict=True))
-    return Series(bars, splits, zone=calendar.time_zone or NEW_YORK, opens=opened.time())
+    return Series(bars, splits, zone=zone, opens=opened.time())

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import ClassVar
 
 from ingestion.bars.duplicates import Duplicates
@@ -80,6 +80,8 @@ class FetchResult:
     """Symbols that were not asked for any more, because the budget was spent or the source down."""
     elsewhere: tuple[str, ...]
     """Symbols of exchanges that the source does not know."""
+    too_old: tuple[str, ...]
+    """Symbols that are wanted from a day on of which the source has no bars any more."""
     imports: tuple[ImportResult, ...]
     """One for each run."""
 
@@ -125,6 +127,7 @@ class FetchResult:
             for count, text in (
                 (len(self.failed), f"requests failed ({some_of([*self.failed.values()])})"),
                 (len(self.empty), "symbols have no bars there"),
+                (len(self.too_old), "symbols are wanted from days on that it no longer has"),
                 (len(self.not_asked), "symbols were not asked for any more: run it again later"),
                 (self.refused, "rows were refused"),
                 (doubts, "runs have doubts about splits or the stored past"),
@@ -166,6 +169,7 @@ def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) 
         raise InputError(f"the first date, {request.first}, is after the last one, {last}")
     firsts = _firsts(project.lakehouse, request, set(symbols) - request.spans.keys(), last)
     spans = {each: request.spans.get(each) or Span(firsts[each], last) for each in symbols}
+    spans, too_old = _within_reach(source, spans)
     requests = list(_requests(source, spans))
     counter = progress(source.name, "symbols", at_once=True)
     counter.start(len(symbols))
@@ -186,7 +190,7 @@ def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) 
         counter.close()
     if pending:
         imports.append(_take(project, source, request, pending, run))
-    result = _result(source, requests, asked, imports, elsewhere)
+    result = _result(source, requests, asked, imports, elsewhere, too_old)
     _refuse_nothing(result, asked)
     return result
 
@@ -209,6 +213,24 @@ def _firsts(
         if not left:
             break
     return firsts
+
+
+def _within_reach(
+    source: BarSource, spans: Mapping[str, Span]
+) -> tuple[dict[str, Span], tuple[str, ...]]:
+    """Return what the source has of spans, and the symbols of which older bars are wanted.
+
+    So the receipt never says that days were asked for which the source cannot have.
+    """
+    if source.days_back is None:
+        return dict(spans), ()
+    begins = clock.now().date() - timedelta(days=source.days_back - 1)
+    too_old = tuple(each for each, span in spans.items() if EPOCH < span.first < begins)
+    kept = {
+        each: Span(min(max(span.first, begins), span.last), span.last)
+        for each, span in spans.items()
+    }
+    return kept, too_old
 
 
 def _requests(source: BarSource, spans: Mapping[str, Span]) -> Iterator[BarRequest]:
@@ -294,6 +316,7 @@ def _result(
     asked: Sequence[AnswerRows],
     imports: Sequence[ImportResult],
     elsewhere: tuple[str, ...],
+    too_old: tuple[str, ...],
 ) -> FetchResult:
     done = {symbol for each in asked for symbol in each.answer.request.symbols}
     every = [symbol for each in requests for symbol in each.symbols]
@@ -316,6 +339,7 @@ def _result(
         ),
         not_asked=tuple(symbol for symbol in every if symbol not in done),
         elsewhere=elsewhere,
+        too_old=too_old,
         imports=tuple(imports),
     )
 
