@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.compute.lookahead import verify_lakehouse
 from ingestion.jobs.compute.parity import ParityRequest, parity
@@ -131,6 +132,16 @@ def test_what_is_served_equals_what_is_recomputed(made: Made, at, monkeypatch):
     of_bars = [each for each in report.columns if not each.feature.startswith("Perf") and each.n]
     assert "Recommend.All" in {each.feature for each in of_bars}
     assert max(each.max_error or 0.0 for each in of_bars) < 1e-9
+
+
+def test_explain_says_of_which_bar_the_values_are(made: Made, at):
+    at(datetime(2021, 5, 1, tzinfo=UTC))
+    close = datetime.fromtimestamp(sorted(made.quiet)[-5] + DAY, UTC)
+    for later, notes in ((timedelta(0), 1), (timedelta(days=2), 0)):
+        request = ExplainRequest(COIN, "local_1d:RSI", as_of=close + later, online=False)
+        told = explain(made.mine, request).stories[0].notes
+        assert len(told) == notes
+        assert all("nothing was traded in the bar that closed then" in note for note in told)
 
 
 def test_the_proof_of_no_look_ahead_reads_the_bars_that_count(made: Made):

@@ -12,9 +12,9 @@ from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.holes import read_accepted
 from ingestion.bars.other_bars import read_others
-from ingestion.bars.source import Source
 from ingestion.bars.splits import ratio_text, splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn
+from ingestion.bars.untraded import is_untraded
 from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, some_of
@@ -22,7 +22,14 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import Lakehouse, Part, days_back, parts_of, read_current_of
+from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    days_back,
+    is_withdrawn,
+    parts_of,
+    read_current_of,
+)
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
@@ -68,7 +75,7 @@ def notes_on_bars(
     as_of
         What is later than that does not matter.
     """
-    yield from _withdrawn(lakehouse, symbol, event)
+    yield from _left_out(lakehouse, symbol, event)
     yield from _of_other_sources(lakehouse, symbol, event)
     held = waiting_bars(lakehouse)
     held = held.filter(pc.equal(held["symbol"], text(symbol)))
@@ -85,13 +92,16 @@ def notes_on_bars(
             yield f"a split of {_told(split)} is recorded, and waits for a bar to take effect at"
 
 
-def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
+def _left_out(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
+    """Say why formulas do not count the bar that closed then, if they do not."""
     of_day = parts_of(lakehouse, OHLCV_1D, event.date())
     rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
-    of_event = [row for row in to_rows(rows) if row["event_timestamp"] == event]
-    gone = [row for row in of_event if Source.parse(row["source"]).withdrawn is not None]
-    if gone and len(gone) == len(of_event):
-        last = max(map(as_withdrawn, gone), key=lambda each: each.created)
+    rows = rows.filter(pc.equal(rows["event_timestamp"], event))
+    gone = rows.filter(is_withdrawn(rows))
+    if not len(gone) and len(rows) and is_untraded(rows).all():
+        yield "nothing was traded in the bar that closed then: these are values of the bar before"
+    elif len(gone) and len(gone) == len(rows):
+        last = max(map(as_withdrawn, to_rows(gone)), key=lambda each: each.created)
         yield (
             f"the bar that closed then was withdrawn on {last.created:%Y-%m-%d}: {last.why}; these "
             "are the values of the bar before"
