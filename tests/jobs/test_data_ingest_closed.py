@@ -104,7 +104,7 @@ class TestOpenBars:
         assert (counts.open, counts.never_closing, counts.unknown_hours) == (3, 2, 1)
         assert (counts.closed, counts.written, result.parts) == (0, 0, ())
         assert "2 of markets that never close" in bars_text(result)
-        assert "import-bars" in bars_text(result)
+        assert "feature_repo/sources.toml lets flows fetch theirs" in bars_text(result)
         assert not stored(settings)
 
     def test_a_market_that_never_closes_never_yields_a_bar(self, ingest, settings):
