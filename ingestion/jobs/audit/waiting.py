@@ -15,7 +15,8 @@ from ingestion.bars.other_bars import read_others
 from ingestion.bars.splits import ratio_text, splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn
 from ingestion.bars.untraded import is_untraded
-from ingestion.base.arrow import text, to_objects, to_rows
+from ingestion.base.arrow import from_numpy, text, to_numpy, to_objects, to_rows
+from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D
@@ -96,7 +97,8 @@ def _left_out(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[st
     """Say why formulas do not count the bar that closed then, if they do not."""
     of_day = parts_of(lakehouse, OHLCV_1D, event.date())
     rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
-    rows = rows.filter(pc.equal(rows["event_timestamp"], event))
+    # To compare with a datetime would import pandas.
+    rows = rows.filter(from_numpy(to_numpy(rows["event_timestamp"]) == to_micros(event)))
     gone = rows.filter(is_withdrawn(rows))
     if not len(gone) and len(rows) and is_untraded(rows).all():
         yield "nothing was traded in the bar that closed then: these are values of the bar before"
