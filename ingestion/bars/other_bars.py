@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import VALUES
 from ingestion.bars.source import Source
 from ingestion.base import clock
-from ingestion.base.arrow import from_numpy, latest
+from ingestion.base.arrow import from_numpy, latest, strings
 from ingestion.catalog import OTHER_BARS
 from ingestion.lakehouse import (
     Lakehouse,
@@ -102,7 +102,7 @@ def read_others(
     """
     rows = _read(list_parts(lakehouse, OTHER_BARS, first, last))
     if symbols is not None:
-        wanted = pa.array(sorted(symbols), pa.string())
+        wanted = strings(sorted(symbols))
         rows = rows.filter(pc.is_in(rows["symbol"], value_set=wanted))
     return last_of_each_source(rows)
 
