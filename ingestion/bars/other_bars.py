@@ -57,7 +57,7 @@ def names_of(sources: pa.ChunkedArray) -> pa.Array:
     """Return the names of a column of sources."""
     encoded = sources.combine_chunks().dictionary_encode()
     names = [name_of(Source.parse(text)) for text in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)
+    return strings(names).take(encoded.indices)
 
 
 def last_of_each_source(rows: pa.Table) -> pa.Table:
