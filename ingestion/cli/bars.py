@@ -229,7 +229,7 @@ def _first(result: ImportResult, reason: Reason) -> str:
 
 
 def _doubts(result: ImportResult) -> Iterator[str]:
-    from ingestion.jobs.ingest.import_bars import SCALED_PAST
+    from ingestion.jobs.ingest.import_report import SCALED_PAST
 
     found = result.doubts
     for what, lines in (

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,107 +19,45 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.bar_reader import BarReader, describe
-from ingestion.bars.cells import is_date_format
 from ingestion.bars.dividends import (
     DividendsFile,
     price_currencies,
     read_dividends,
 )
-from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.fetching import AnswerRows, read_answer
 from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
 from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
 from ingestion.bars.precedence import Precedence
-from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
+from ingestion.bars.refusals import Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
 from ingestion.bars.source_dividends import SourceDividends
 from ingestion.bars.split_files import SplitsFile, read_splits
 from ingestion.bars.splits import may_split, read_recorded, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars
-from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
+from ingestion.bars.vendor_symbols import Naming
 from ingestion.bars.writing import Incoming, write_bars
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
 from ingestion.base.progress import watched
-from ingestion.base.wording import counted, some_of
 from ingestion.jobs.ingest.import_dividends import DividendWriter
-from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
+from ingestion.jobs.ingest.import_report import FileCounts, ImportResult, note_doubtful
+from ingestion.jobs.ingest.import_request import ImportRequest
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, are_whole
-from ingestion.lakehouse import read_symbols, write_run_file
+from ingestion.lakehouse import write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars", "take_bars"]
+__all__ = ["ImportRequest", "ImportResult", "import_bars", "take_bars"]
 
 SUSPECTED = "suspected_splits.csv"
-SCALED_PAST = (
-    "the file is adjusted for splits or dividends that the stored bars are not adjusted for, or in "
-    "another unit: import prices as traded, or give --restate to replace the stored past"
-)
 _NAMED = 3
 """How many files the source of a split names."""
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """Which files to import, and how to read them."""
-
-    files: tuple[Path, ...] = ()
-    """Bars, CSV or Parquet; none to record splits or dividends alone."""
-    exchange: str | None = None
-    """Exchange of bare tickers."""
-    symbol_map: Path | None = None
-    """JSON object or two-column CSV: vendor name → unified symbol."""
-    splits: Path | None = None
-    """CSV or Parquet: symbol, ex-date, ratio."""
-    dividends: Path | None = None
-    """CSV or Parquet: symbol, ex-date, amount, currency."""
-    adjusted: bool = False
-    """Whether the files' prices, volumes and dividends are split-adjusted."""
-    max_return: float = 5.0
-    """Largest one-day return that is believed, as a fraction; a fall is limited as a ratio is."""
-    restate: bool = False
-    """Whether a past that is scaled against the stored one replaces it."""
-    duplicates: Duplicates = Duplicates.REFUSE
-    """What becomes of bars of one session that disagree."""
-    date_format: str | None = None
-    """How the files write dates, for :meth:`datetime.datetime.strptime`; tried first."""
-    widen_range: bool = False
-    """Whether high and low are moved to contain open and close."""
-    first: date | None = None
-    last: date | None = None
-    """Sessions that are wanted; None for all."""
-
-    def refuse_unless_sound(self) -> None:
-        """Look at what can be judged before a file is read.
-
-        Raises
-        ------
-        InputError
-            If no file is named, or an option makes no sense.
-        """
-        if not self.files and self.splits is None and self.dividends is None:
-            raise InputError("name files of bars to import, or --splits FILE, or --dividends FILE")
-        if not self.max_return > 0:
-            raise InputError(f"--max-return {self.max_return:g}: a return is limited above 0")
-        if self.date_format is not None and not is_date_format(self.date_format):
-            raise InputError(
-                f"--date-format {self.date_format!r} gives no whole date; write it as strptime "
-                "does, such as %d/%m/%Y"
-            )
-
-    def resolved(self) -> ImportRequest:
-        """Name the files from the root: an import that is half done is known by them."""
-        splits = self.splits.resolve() if self.splits else None
-        dividends = self.dividends.resolve() if self.dividends else None
-        files = tuple(path.resolve() for path in self.files)
-        return replace(self, files=files, splits=splits, dividends=dividends)
 
 
 def import_bars(project: Project, request: ImportRequest) -> ImportResult:
@@ -299,7 +236,7 @@ class _Import:
                 currencies = currencies or price_currencies(self.lakehouse)
                 counts.read += self.listed.read(each, self.refusals, currencies)
             counts.named = reader.named.get(str(each))
-        self._note(reader)
+        note_doubtful(self.findings, reader, symbols.names, self.lakehouse)
         numbers = np.array([symbols.number(split.symbol) for split in splits], dtype=np.int32)
         self.by_symbol.extent.add(numbers, np.array([split.event for split in splits], np.int64))
         return given
@@ -313,40 +250,6 @@ class _Import:
         for number, close in zip(numbers.tolist(), closes.tolist(), strict=True):
             name, day = self.table.names[number], utc_date(close)
             newest[name] = max(newest.get(name, day), day)
-
-    def _note(self, reader: BarReader) -> None:
-        """Note doubtful symbols, and where the market and its calendar disagree."""
-        note = self.findings.add
-        note(
-            "named_by_files",
-            "files whose names gave the symbol",
-            [f"{symbol} ({Path(path).name})" for path, symbol in reader.named.items()],
-        )
-        note(
-            "unknown_exchanges",
-            "exchange codes that are not known: their bars count as closed 24 h after they open; "
-            "write TradingView's code of the exchange that lists the symbol, if it is another one",
-            unknown_exchanges(self.table.names),
-        )
-        if foreign := {name for name in self.table.names if looks_foreign(name)}:
-            foreign -= set(read_symbols(self.lakehouse)["symbol"].to_pylist())
-            note(
-                "foreign_symbols",
-                "symbols that the scanner never named, and that TradingView may write otherwise "
-                "(of files, --symbol-map translates them; a bar source takes TradingView's)",
-                sorted(foreign),
-            )
-        note(
-            "traded_on_closed_days",
-            "days on which symbols traded and the calendar has none; if the market was open, write "
-            "them to feature_repo/sessions.csv and import again",
-            reader.trading_days.on_closed_days(),
-        )
-        note(
-            "open_days_without_trade",
-            "days that the calendar has as open, on which no symbol of the exchange has a bar",
-            reader.trading_days.without_trade(),
-        )
 
     def _judge(self, stored: StoredBars) -> tuple[ByDate, list[Split]]:
         """Judge the bars of all symbols; keep apart, on disk, those that wait.
@@ -527,27 +430,8 @@ class _Import:
             del document[shared]
         run.tell(verdict=Verdict.REFUSE if is_refused else Verdict.PUBLISH, **document)
         if is_refused:
-            result.nothing_accepted = self._nothing_accepted()
+            result.note_nothing_accepted(refusals.commonest)
         return result
-
-    def _nothing_accepted(self) -> str:
-        result, doubts, commonest = self.result, self.result.doubts, self.refusals.commonest
-        if commonest is None:
-            return some_of([*result.refused_files.values()])
-        text = f"not one of {counted(result.read, 'row')} was accepted"
-        if doubts.contradictions:
-            first = doubts.contradictions[0]
-            text += f": {first.symbol}: {first.told}"
-        elif doubts.scaled_pasts:
-            text += f": {doubts.scaled_pasts[0].text}: {SCALED_PAST}"
-        else:
-            one = result.refusals[0]
-            text += (
-                f', most often for "{commonest}"; the first is {one.file}, row {one.row}: '
-                f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
-            )
-        hint = f"; {HINTS[commonest]}" if commonest in HINTS else ""
-        return f"{text}{hint}; see {self.run.receipt} and {result.refused_file}"
 
 
 def _origin(inputs: Sequence[Path | AnswerRows]) -> Source:

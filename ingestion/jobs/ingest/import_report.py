@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ingestion.bars.arrays import Bars
+from ingestion.bars.bar_reader import BarReader
 from ingestion.bars.changed_past import ChangedPast
 from ingestion.bars.duplicates import FEW_BARS, Restatement
 from ingestion.bars.given_splits import Contradiction
 from ingestion.bars.judging import Prepared
 from ingestion.bars.leaps import SuspectedLeap
-from ingestion.bars.refusals import Findings, Reason, Refusal
+from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal
+from ingestion.bars.vendor_symbols import looks_foreign, unknown_exchanges
 from ingestion.bars.writing import Written
-from ingestion.lakehouse import Part, RunFile
+from ingestion.base.wording import counted, some_of
+from ingestion.lakehouse import Lakehouse, Part, RunFile, read_symbols
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+SCALED_PAST = (
+    "the file is adjusted for splits or dividends that the stored bars are not adjusted for, or in "
+    "another unit: import prices as traded, or give --restate to replace the stored past"
+)
 
 
 @dataclass
@@ -180,3 +190,61 @@ class ImportResult:
     held = _sum_of("held")
     written = _sum_of("written")
     unchanged = _sum_of("unchanged")
+
+    def note_nothing_accepted(self, commonest: Reason | None) -> None:
+        """Note why nothing was accepted, with the commonest reason of refused rows, if any was."""
+        doubts = self.doubts
+        if commonest is None:
+            self.nothing_accepted = some_of([*self.refused_files.values()])
+            return
+        text = f"not one of {counted(self.read, 'row')} was accepted"
+        if doubts.contradictions:
+            first = doubts.contradictions[0]
+            text += f": {first.symbol}: {first.told}"
+        elif doubts.scaled_pasts:
+            text += f": {doubts.scaled_pasts[0].text}: {SCALED_PAST}"
+        else:
+            one = self.refusals[0]
+            text += (
+                f', most often for "{commonest}"; the first is {one.file}, row {one.row}: '
+                f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
+            )
+        hint = f"; {HINTS[commonest]}" if commonest in HINTS else ""
+        self.nothing_accepted = f"{text}{hint}; see {self.receipt} and {self.refused_file}"
+
+
+def note_doubtful(
+    findings: Findings, reader: BarReader, names: Sequence[str], lakehouse: Lakehouse
+) -> None:
+    """Note doubtful symbols, and where the market and its calendar disagree."""
+    note = findings.add
+    note(
+        "named_by_files",
+        "files whose names gave the symbol",
+        [f"{symbol} ({Path(path).name})" for path, symbol in reader.named.items()],
+    )
+    note(
+        "unknown_exchanges",
+        "exchange codes that are not known: their bars count as closed 24 h after they open; "
+        "write TradingView's code of the exchange that lists the symbol, if it is another one",
+        unknown_exchanges(names),
+    )
+    if foreign := {name for name in names if looks_foreign(name)}:
+        foreign -= set(read_symbols(lakehouse)["symbol"].to_pylist())
+        note(
+            "foreign_symbols",
+            "symbols that the scanner never named, and that TradingView may write otherwise "
+            "(of files, --symbol-map translates them; a bar source takes TradingView's)",
+            sorted(foreign),
+        )
+    note(
+        "traded_on_closed_days",
+        "days on which symbols traded and the calendar has none; if the market was open, write "
+        "them to feature_repo/sessions.csv and import again",
+        reader.trading_days.on_closed_days(),
+    )
+    note(
+        "open_days_without_trade",
+        "days that the calendar has as open, on which no symbol of the exchange has a bar",
+        reader.trading_days.without_trade(),
+    )
