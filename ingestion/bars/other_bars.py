@@ -53,11 +53,11 @@ def name_of(source: Source) -> str:
     return source.bar_source or (SCANNER_NAME if source.is_scanned else FILES)
 
 
-def names_of(sources: pa.ChunkedArray) -> pa.Array:
+def names_of(sources: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the names of a column of sources."""
-    encoded = sources.combine_chunks().dictionary_encode()
-    names = [name_of(Source.parse(text)) for text in encoded.dictionary.to_pylist()]
-    return strings(names).take(encoded.indices)
+    distinct = sources.unique()
+    names = strings([name_of(Source.parse(text)) for text in distinct.to_pylist()])
+    return names.take(pc.index_in(sources, value_set=distinct))
 
 
 def last_of_each_source(rows: pa.Table) -> pa.Table:
