@@ -22,7 +22,15 @@ from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, Column, Dataset, Dtype, FeatureGroup, Scanner
 from ingestion.catalog.sources import DAILY
-from ingestion.lakehouse import Lakehouse, current, list_dates, parts_of, read_current, read_part
+from ingestion.lakehouse import (
+    Lakehouse,
+    current,
+    is_withdrawn,
+    list_dates,
+    parts_of,
+    read_current,
+    read_part,
+)
 from ingestion.markets.symbols import exchange_of
 
 DAYS = 366
@@ -32,6 +40,7 @@ VALUE_DATES = 63
 _CREATED = "created_timestamp"
 _KEYS = ("symbol", "timestamp")
 _NAN = from_numpy(np.array([np.nan]))[0]
+_SPLIT = "split_ratio"
 _PRICES = ("open", "high", "low", "close", "volume")
 
 Floats = NDArray[np.float64]
@@ -194,7 +203,7 @@ def _rows(
 ) -> pa.Table:
     wanted = [*_KEYS, dataset.event, _CREATED, *(column.name for column in columns)]
     if dataset == OHLCV_1D:
-        wanted.append("source")
+        wanted += [_SPLIT, "source"]
     if _shows_updates(dataset):
         wanted += [_BAR, _UPDATE]
 
@@ -247,6 +256,9 @@ def _revised(day: date, rows: pa.Table, columns: tuple[Column, ...]) -> Revised:
         if symbols[place] == symbols[place - 1] and stamps[place] == stamps[place - 1]
     ]
     values, later = matrix(rows, columns), np.array(again, dtype=np.int64)
+    if _SPLIT in rows.column_names:
+        later = later[~_is_taken_over(rows, values)[later]]
+    again = later.tolist()
     return Revised(
         day=day,
         rows=len({(symbols[place], int(stamps[place])) for place in again}),
@@ -255,6 +267,14 @@ def _revised(day: date, rows: pa.Table, columns: tuple[Column, ...]) -> Revised:
         change=values[later] - values[later - 1],
         before=values[later - 1],
     )
+
+
+def _is_taken_over(rows: pa.Table, values: Floats) -> NDArray[np.bool_]:
+    """Return which versions of bars say what the version before says, for another source."""
+    said = np.column_stack([values, to_numpy(rows[_SPLIT]), to_numpy(is_withdrawn(rows))])
+    same = np.zeros(len(said), dtype=bool)
+    same[1:] = (said[1:] == said[:-1]).all(axis=1)
+    return same
 
 
 def _by_exchange(tables: list[pa.Table]) -> dict[str, tuple[Ints, Ints, Ints]]:
