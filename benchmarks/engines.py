@@ -9,7 +9,8 @@ driver and of all that it started, Java and Ray's own processes included. Memory
 driver, and of that worker which needed most, both with their imports; Java's is apart.
 
 All answers must be the same. The exit code is 1 if an engine takes more than 1.5 × the CPU seconds
-or the time of this process. What 100,000,000 questions would take is computed from the two sizes.
+or the time of this process. What 100,000,000 questions would take is computed from the two sizes:
+of as many days, so most of it is for the questions, and little for reading the features.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _growth(medians: dict[int, dict[str, Costs]], rows_per_task: int) -> list[st
         cpu = costs["cpu"] + each * (_COMPUTED - many)
         told.append(
             f"{few:,} → {many:,} on {who}: {memory}; {_COMPUTED:,} would be "
-            f"{-(-_COMPUTED // rows_per_task)} tasks and {cpu:,.0f} CPU seconds"
+            f"{-(-_COMPUTED // rows_per_task):,} tasks and {cpu:,.0f} CPU seconds"
         )
     return told
 
