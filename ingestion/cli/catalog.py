@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.wording import counted
+from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
@@ -16,6 +16,9 @@ from ingestion.cli.tables import Printing, Rows, paragraph, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog, GroupListing
+
+_MOST_EXCHANGES = 5
+"""Of a bar source; all are in the JSON."""
 
 
 @cli.group(
@@ -93,7 +96,7 @@ def catalog_text(listing: CatalogListing) -> str:
                 source.name,
                 str(source.priority),
                 "split-adjusted" if source.adjusted else "as traded",
-                ", ".join(source.exchanges) or "all",
+                some_of(source.exchanges, _MOST_EXCHANGES) or "all",
                 ", ".join(source.daily) or "–",
                 source.meaning,
             ]
