@@ -76,6 +76,11 @@ def load_daily_sources(repository: Path | None, sources: Collection[BarSource]) 
     ------
     CatalogError
         If it cannot be read, or names a bar source that is not there or does not know the exchange.
+
+    Examples
+    --------
+    >>> load_daily_sources(None, []).names
+    ()
     """
     path = None if repository is None else repository / FILE
     if path is None or not path.is_file():
