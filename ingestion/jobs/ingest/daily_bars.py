@@ -27,7 +27,7 @@ from ingestion.base.instants import EPOCH, utc_date
 from ingestion.base.wording import some_of
 from ingestion.catalog import BarSource
 from ingestion.jobs.ingest.fetch_bars import FetchRequest, FetchResult, fetch_bars
-from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, asked_so_far
+from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, last_asked
 from ingestion.lakehouse import Lakehouse, RunFile
 from ingestion.markets.sessions import session_bounds
 from ingestion.markets.symbols import exchange_of
@@ -233,16 +233,12 @@ def _spans(
         if each.newest is not None:
             begin = min([utc_date(each.newest) - OVERLAP, *each.gaps])
             spans[symbol] = Span(min(begin, last), last)
-    left = standings.keys() - spans.keys()
-    for run in asked_so_far(lakehouse, source.name) if left else ():
-        for symbol in left & run.keys():
-            known = run[symbol]
-            begin = known.reached - OVERLAP if known.is_done else known.span.first
-            spans[symbol] = Span(min(begin, last), last)
-        left -= run.keys()
-        if not left:
-            break
-    return spans | {symbol: Span(min(first, last), last) for symbol in left}
+    left = [symbol for symbol in standings if symbol not in spans]
+    known = last_asked(lakehouse, source.name, left)
+    for symbol in left:
+        begin = known[symbol].resumes if symbol in known else first
+        spans[symbol] = Span(min(begin, last), last)
+    return spans
 
 
 def _after(

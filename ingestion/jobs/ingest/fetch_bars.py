@@ -13,7 +13,7 @@ bars; and from the first bar that there is if the source has never been asked fo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import ClassVar
@@ -26,7 +26,7 @@ from ingestion.base.instants import EPOCH
 from ingestion.base.progress import progress
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarRequest, BarSource
-from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, asked_so_far
+from ingestion.jobs.ingest.fetched_spans import Span, last_asked
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
 from ingestion.jobs.ingest.unfinished_imports import (
     fetched_name,
@@ -196,22 +196,21 @@ def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) 
 
 
 def _firsts(
-    lakehouse: Lakehouse, request: FetchRequest, symbols: Iterable[str], last: date
+    lakehouse: Lakehouse, request: FetchRequest, symbols: Collection[str], last: date
 ) -> dict[str, date]:
     """Return the first date to ask for, by symbol."""
-    left = set(symbols)
     new = request.first or EPOCH
-    firsts = dict.fromkeys(left, min(new, last))
-    for run in asked_so_far(lakehouse, request.source) if left else ():
-        for symbol in left & run.keys():
-            began, is_done = run[symbol].span.first, run[symbol].is_done
-            first = run[symbol].reached - OVERLAP if is_done else began
-            if request.first is not None:  # what did not end well is asked for again all the same
-                first = request.first if is_done else min(began, request.first)
-            firsts[symbol] = min(first, last)
-        left -= run.keys()
-        if not left:
-            break
+    known = last_asked(lakehouse, request.source, symbols)
+    firsts: dict[str, date] = {}
+    for symbol in symbols:
+        asked = known.get(symbol)
+        if asked is None or (asked.is_done and request.first is not None):
+            first = new
+        elif request.first is None:
+            first = asked.resumes
+        else:  # what did not end well is asked for again all the same
+            first = min(asked.span.first, request.first)
+        firsts[symbol] = min(first, last)
     return firsts
 
 

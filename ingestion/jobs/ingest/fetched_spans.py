@@ -35,6 +35,11 @@ class Asked(NamedTuple):
         """Up to where there are bars: a source may be late, or lose the last page."""
         return self.span.last if self.newest is None else min(self.span.last, self.newest)
 
+    @property
+    def resumes(self) -> date:
+        """From where on the next fetch goes on."""
+        return self.reached - OVERLAP if self.is_done else self.span.first
+
 
 def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]]:
     """Yield what a source was asked for in each run, by symbol; the newest run first."""
@@ -56,6 +61,20 @@ def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]
         }
 
     return imports_told(lakehouse, read)
+
+
+def last_asked(lakehouse: Lakehouse, source: str, symbols: Collection[str]) -> dict[str, Asked]:
+    """Return what a source was asked for last about each symbol that it was ever asked for.
+
+    No receipts are read beyond those that know all symbols.
+    """
+    left, found = set(symbols), dict[str, Asked]()
+    for run in asked_so_far(lakehouse, source) if left else ():
+        found |= {symbol: run[symbol] for symbol in left & run.keys()}
+        left -= run.keys()
+        if not left:
+            break
+    return found
 
 
 def not_fetched(
