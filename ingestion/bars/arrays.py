@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from ingestion.base.arrow import to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS
-from ingestion.base.spill import Spill, runs
+from ingestion.base.ordered import runs
+from ingestion.base.spill import Spill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
-from ingestion.base.spill import distinct, runs, stable_order
+from ingestion.base.ordered import distinct, runs, stable_order
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import Part, by_date, read_current
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
@@ -181,7 +181,7 @@ class Attendance:
 
     def _add_session(self, market: _Market, session: int, numbers: NDArray[np.int32]) -> None:
         if not (numbers[1:] > numbers[:-1]).all():
-            numbers = np.asarray(distinct(numbers), dtype=np.int32)
+            numbers = distinct(numbers)
         before = self._newest[numbers]
         # The other bars are of a session that was counted, or of none.
         is_later = before < session

@@ -21,7 +21,7 @@ from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest
 from ingestion.base.instants import DAY, MICROSECONDS
-from ingestion.base.spill import runs
+from ingestion.base.ordered import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.lakehouse import (
     Lakehouse,

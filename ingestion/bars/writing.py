@@ -33,7 +33,7 @@ from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.bars.stored_bars import StoredDay, Withdrawn
 from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day
-from ingestion.base.spill import runs
+from ingestion.base.ordered import runs
 from ingestion.catalog import OHLCV_1D, OTHER_BARS, Dataset
 from ingestion.lakehouse import (
     Lakehouse,

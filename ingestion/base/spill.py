@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.base.arrow import from_numpy
+from ingestion.base.ordered import runs, stable_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -267,48 +268,3 @@ def _all_of(
         if done:
             views[first] = views[first][done:]
     return start
-
-
-def stable_order(numbers: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Return the places of numbers in their order; those of equal ones stay as they are.
-
-    Examples
-    --------
-    >>> stable_order(np.array([7, 3, 7, 3]))
-    array([1, 3, 0, 2])
-    """
-    least = int(numbers.min(initial=0))
-    if int(numbers.max(initial=0)) - least < 1 << 16:
-        numbers = (numbers - least).astype(np.uint16)  # NumPy sorts these three times as fast
-    return np.argsort(numbers, kind="stable")
-
-
-def distinct(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the numbers of an array, each once, in their order.
-
-    ``numpy.unique`` does the same and imports ``numpy.ma``, which takes 30 ms.
-
-    Examples
-    --------
-    >>> distinct(np.array([7, 3, 7]))
-    array([3, 7])
-    """
-    if len(numbers) and numbers.min() == numbers.max():  # as the closes of most dates are
-        return numbers[:1]
-    ordered = np.sort(numbers)
-    found: NDArray[np.integer] = ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]
-    return found
-
-
-def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
-    """Yield each number of a sorted array, with the bounds of the places that have it.
-
-    Examples
-    --------
-    >>> list(runs(np.array([3, 3, 7])))
-    [(3, 0, 2), (7, 2, 3)]
-    """
-    begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    bounds = [0, *begins.tolist(), len(ordered)] if len(ordered) else []
-    for start, end in pairwise(bounds):
-        yield int(ordered[start]), start, end

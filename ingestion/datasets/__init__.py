@@ -5,7 +5,7 @@ between which the position is open.
 
 ``series``     the table's checks, and its way into sorted arrays
 ``universe``   which symbols could be chosen when
-``membership`` who was in a universe when, as it was recorded
+``choice``     what says which symbols could be chosen, such as who was in a universe when
 ``labels``     all kinds of labels and their names; start reading there
 ``forward``    forward returns alone
 
@@ -31,6 +31,7 @@ Factors: how a feature ranks what follows.
 ``significance``   how sure a mean is, and what many tries demand
 """
 
+from ingestion.datasets.choice import Choice
 from ingestion.datasets.data_frames import (
     adjusted_prices,
     alphalens_factor,
@@ -57,7 +58,6 @@ from ingestion.datasets.labels import (
     labels_of,
     make_labels,
 )
-from ingestion.datasets.membership import Choice, Membership
 from ingestion.datasets.panel import Counts, Features, features_of, panel
 from ingestion.datasets.questions import Questions
 from ingestion.datasets.read_set import DataSet, read_set
@@ -65,6 +65,7 @@ from ingestion.datasets.sample_weights import return_weights, uniqueness
 from ingestion.datasets.schedule import Every, Schedule
 from ingestion.datasets.splits import CombinatorialPurged, LabelSpans, PurgedKFold, WalkForward
 from ingestion.datasets.universe import Universe
+from ingestion.lakehouse.membership import Membership
 
 __all__ = [
     "MAX_GAP",

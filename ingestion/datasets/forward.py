@@ -12,11 +12,11 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
+from ingestion.datasets.choice import Choice
 from ingestion.datasets.labels.label import MAX_GAP, Entry
 from ingestion.datasets.labels.labelling import Labels, make_labels
 from ingestion.datasets.labels.returns import ForwardReturn
 from ingestion.datasets.labels.target import label_of
-from ingestion.datasets.membership import Choice
 
 
 def forward_returns(

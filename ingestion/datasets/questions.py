@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ingestion.base.arrow import from_numpy
 from ingestion.base.columns import INSTANT
-from ingestion.datasets.membership import Choice
+from ingestion.datasets.choice import Choice
 from ingestion.datasets.schedule import Schedule
 from ingestion.markets.sessions import by_hours
 

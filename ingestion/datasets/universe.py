@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ingestion.base.arrow import codes_in, strings, to_numpy
 from ingestion.base.columns import INSTANT
+from ingestion.base.ordered import last_before
 
 _ALWAYS = np.iinfo(np.int64).min
 
@@ -94,35 +95,3 @@ class Universe:
         at = last_before(self.codes, self.since, own[codes], times)
         active: NDArray[np.bool_] = (at >= 0) & np.append(self.active, False)[at]
         return active
-
-
-def last_before(
-    codes: NDArray[np.int64],
-    since: NDArray[np.int64],
-    own: NDArray[np.int64],
-    times: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Return the last row of each symbol that begins at or before a time; -1 if there is none.
-
-    Parameters
-    ----------
-    codes, since
-        Symbol and beginning of each row, shape ``(n,)``; sorted by both, in this order.
-    own, times
-        What is looked for, shape ``(m,)``.
-
-    Examples
-    --------
-    >>> codes, since = np.array([0, 0, 1]), np.array([10, 20, 15])
-    >>> last_before(codes, since, np.array([0, 0, 1, 2]), np.array([9, 25, 15, 30]))
-    array([-1,  1,  2, -1])
-    """
-    if not len(codes):
-        return np.full(len(own), -1)
-    # Ranks of times, so that (symbol, time) fits into one number to search for.
-    instants = np.unique(since)
-    width = len(instants) + 1
-    keys = codes * width + np.searchsorted(instants, since) + 1
-    ranks = np.searchsorted(instants, times, side="right")
-    at = np.searchsorted(keys, own * width + ranks, side="right") - 1
-    return np.where((at >= 0) & (codes[np.maximum(at, 0)] == own), at, -1)

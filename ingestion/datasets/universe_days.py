@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.base.instants import DAY, MICROSECONDS, day_of_date
-from ingestion.datasets.membership import Membership
 from ingestion.datasets.questions import SLICE, Slice
 from ingestion.datasets.schedule import sessions_of
+from ingestion.lakehouse.membership import Membership
 from ingestion.markets.sessions import by_hours
 
 _REACH = timedelta(days=3)

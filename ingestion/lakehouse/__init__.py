@@ -18,6 +18,7 @@ and a run's file are known by their ``key`` below its root.
 ``current``     of restated rows, the last version; of a symbol, its newest row
 ``symbols``     what was known of the symbols at an instant
 ``members``     what was recorded of who is in a universe
+``membership``  … and who was in it at an instant, by these records
 ``evolution``   checks that the declared columns fit the stored parts
 ``writer``      the one primitive that adds a part
 ``ledger``      what each run wrote, with the hash of each part

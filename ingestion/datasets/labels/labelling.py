@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
+from ingestion.datasets.choice import Choice
 from ingestion.datasets.labels.label import (
     MAX_GAP,
     Decisions,
@@ -25,7 +26,6 @@ from ingestion.datasets.labels.label import (
     Mask,
     Outcome,
 )
-from ingestion.datasets.membership import Choice
 from ingestion.datasets.series import Series, read_series
 
 START, END = "label_start_timestamp", "label_end_timestamp"

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import close_seconds
 from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, day_of_date
-from ingestion.base.spill import stable_order
+from ingestion.base.ordered import stable_order
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     CacheFile,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import close_seconds
 from ingestion.base.arrow import from_numpy, latest, to_numpy
 from ingestion.base.instants import DAY, date_of_day
-from ingestion.base.spill import runs
+from ingestion.base.ordered import runs
 from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.lakehouse import by_date, read_current, read_current_of
 from ingestion.lakehouse.history import lacking

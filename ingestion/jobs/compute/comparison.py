@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ingestion.base.arrow import codes_in, finite, from_numpy, strings, text, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, to_micros
-from ingestion.base.spill import runs
+from ingestion.base.ordered import last_before, runs
 from ingestion.base.wording import counted
 from ingestion.catalog import Catalog, CrossSection, FeatureGroup
 from ingestion.catalog.cross_section import CLOSE, Standing, Trait
@@ -35,7 +35,6 @@ from ingestion.catalog.sources import COIN
 from ingestion.datasets import Features, Membership
 from ingestion.datasets.panel import answers
 from ingestion.datasets.questions import SLICE, Slice
-from ingestion.datasets.universe import last_before
 from ingestion.datasets.universe_days import UniverseDays
 from ingestion.formulas.cross_section import (
     percentiles,

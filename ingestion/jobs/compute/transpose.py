@@ -29,8 +29,9 @@ from ingestion.bars.holes import OpenHoles
 from ingestion.bars.untraded import is_untraded
 from ingestion.base.arrow import finite, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
+from ingestion.base.ordered import runs, stable_order
 from ingestion.base.progress import watched
-from ingestion.base.spill import Spill, runs, stable_order
+from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
 from ingestion.formulas.panel import Block
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol

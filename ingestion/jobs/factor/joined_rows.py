@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from ingestion.base.arrow import codes_in, strings, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import DAY, MICROSECONDS
+from ingestion.base.ordered import last_before
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.datasets import Entry, Label, Membership, Schedule
 from ingestion.datasets.factor_study import DateRows
 from ingestion.datasets.factors import Floats, Integers
 from ingestion.datasets.panel import Counts, answers, by_group
 from ingestion.datasets.questions import SLICE, Slice
-from ingestion.datasets.universe import last_before
 from ingestion.jobs.serve.targets import NoDecision, training_labels
 from ingestion.lakehouse import Lakehouse, list_dates, read_symbols
 from ingestion.markets.sessions import by_hours

@@ -24,8 +24,8 @@ from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import MICROSECONDS, from_micros, utc
+from ingestion.base.ordered import distinct
 from ingestion.base.reading import reading_again
-from ingestion.base.spill import distinct
 from ingestion.base.wording import counted, some_of
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (

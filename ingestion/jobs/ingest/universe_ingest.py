@@ -27,7 +27,6 @@ from ingestion.base.errors import (
 from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.catalog import UNIVERSE_MEMBERS, Universe
-from ingestion.datasets import Membership
 from ingestion.lakehouse import (
     Part,
     RunFile,
@@ -36,6 +35,7 @@ from ingestion.lakehouse import (
     read_members,
     run_file,
 )
+from ingestion.lakehouse.membership import Membership
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project
 from ingestion.runs.receipt_file import read_receipt

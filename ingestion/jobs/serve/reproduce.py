@@ -17,7 +17,7 @@ from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted, some_of
-from ingestion.datasets.membership import active_rows
+from ingestion.datasets.choice import active_rows
 from ingestion.datasets.panel import Counts, Features, answers, schema_of
 from ingestion.datasets.questions import SLICE
 from ingestion.datasets.set_file import SetFile, read_provenance

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.wording import did_you_mean
-from ingestion.datasets import Membership
 from ingestion.lakehouse import read_members, recorded_universes
+from ingestion.lakehouse.membership import Membership
 from ingestion.markets.hours import time_zone
 from ingestion.project import Project
 

@@ -14,7 +14,7 @@ from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
 from ingestion.catalog import UNIVERSE_MEMBERS, Catalog, FeatureGroup
 from ingestion.datasets import Features
-from ingestion.datasets.membership import active_rows
+from ingestion.datasets.choice import active_rows
 from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at

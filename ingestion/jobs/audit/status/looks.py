@@ -21,6 +21,7 @@ from ingestion.base.wording import counted
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.unfinished_imports import imports_told
 from ingestion.lakehouse import IMPORTED, read_members, recorded_universes
+from ingestion.lakehouse.membership import Membership
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
@@ -123,8 +124,6 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
     """
     found, since = [], (at - _ANSWERED_WITHIN).date()
     for name in recorded_universes(project.lakehouse, since):
-        from ingestion.datasets import Membership  # most projects have none
-
         rows = read_members(project.lakehouse, name, since=since)
         membership = Membership.of(rows.filter(pc.not_equal(rows["source"], text(IMPORTED))))
         if (answered := membership.last_answer(at)) is not None:

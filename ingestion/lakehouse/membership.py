@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,44 +22,11 @@ from numpy.typing import NDArray
 from ingestion.base.arrow import codes_in, from_numpy, text, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
-from ingestion.datasets.universe import last_before
-from ingestion.lakehouse import IMPORTED
+from ingestion.base.ordered import distinct, last_before
+from ingestion.lakehouse.members import IMPORTED
 
 _NEVER = np.iinfo(np.int64).max
 """Later than any instant."""
-
-
-class Choice(Protocol):
-    """Which symbols could be chosen when."""
-
-    def was_active(
-        self, names: pa.Array, codes: NDArray[np.integer], times: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return which symbols could be chosen at which times, Unix µs; also where unknown."""
-
-    def is_known(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return at which times it is known who could be chosen."""
-
-
-def active_rows(
-    choice: Choice, symbols: pa.ChunkedArray, times: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Return of which rows the symbols could be chosen at the rows' times; also where unknown.
-
-    Parameters
-    ----------
-    symbols, times
-        Of each row; shape ``(n,)``, times in Unix µs.
-
-    Examples
-    --------
-    >>> from ingestion.datasets import Universe
-    >>> symbols = pa.chunked_array([["NYSE:KO", "NYSE:PEP"]])
-    >>> active_rows(Universe.fixed(["NYSE:KO"]), symbols, np.array([0, 0])).tolist()
-    [True, False]
-    """
-    encoded = symbols.cast(pa.string()).combine_chunks().dictionary_encode()
-    return choice.was_active(encoded.dictionary, to_numpy(encoded.indices), times)
 
 
 @dataclass(frozen=True)
@@ -119,15 +85,17 @@ class Membership:
         of_import = to_numpy(pc.equal(rows["source"], text(IMPORTED)))
         code, start, end, event, created = (each[~of_import] for each in columns)
         known = np.maximum(event, created) if as_recorded else event
-        answered, first = np.unique(known, return_index=True)
+        answered = distinct(known)
         number = np.searchsorted(answered, known)
-        listed = np.unique(number * len(names) + code)
+        answered_until = np.empty_like(answered)
+        answered_until[number] = end  # all rows of one answer say the same
+        listed = distinct(number * len(names) + code)
         code, start, end, event, created = (each[of_import] for each in columns)
         known = np.maximum(event, created) if as_recorded else event
         return cls(
             names=names,
             answered=answered,
-            answered_until=columns[2][~of_import][first],
+            answered_until=answered_until,
             listed=listed,
             spans=_disjoint(code, np.maximum(start, known), end),
             imported=_imported(np.maximum(start, known), end, created, answered),
