@@ -143,7 +143,10 @@ def _ask_once(source: BarSource, place: str, request: BarRequest) -> Answer:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the source's own, whatever it is
-        problem = _hidden().hide(" ".join(what_happened(error, path).split()))
+        # These two are words for people; of others the file and line are needed.
+        said = isinstance(error, SourceBusy | InputError)
+        problem = str(error) if said else what_happened(error, path)
+        problem = _hidden().hide(" ".join(problem.split()))
         is_down, wait = _may_pass(error)
         answer = replace(answer, problem=problem, is_down=is_down, wait=wait)
     return replace(answer, tables=tuple(tables))

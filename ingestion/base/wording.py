@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 
@@ -37,6 +37,20 @@ def some_of(things: Sequence[object], most: int = 1, between: str = ", ") -> str
     first = between.join(map(str, islice(things, most)))
     more = len(things) - most
     return f"{first} and {more:,} more" if more > 0 else first
+
+
+def by_reason(reasons: Mapping[str, str], most: int = 2) -> list[str]:
+    """Return what is said of things, once per reason, in the order of the first that it is said of.
+
+    Examples
+    --------
+    >>> by_reason({"NASDAQ:AAPL": "no answer", "FX:EURUSD": "not known", "NYSE:KO": "no answer"}, 1)
+    ['NASDAQ:AAPL and 1 more: no answer', 'FX:EURUSD: not known']
+    """
+    things: dict[str, list[str]] = {}
+    for thing, reason in reasons.items():
+        things.setdefault(reason, []).append(thing)
+    return [f"{some_of(of, most)}: {reason}" for reason, of in things.items()]
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:

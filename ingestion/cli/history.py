@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import InputError, demand_all
-from ingestion.base.wording import counted
+from ingestion.base.wording import by_reason, counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import figure, show
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.history.rating_history import HistoryResult
 
 _NAMED = 10
-"""How many symbols are named one by one."""
+"""How many things that are missing are named one by one."""
 
 
 @cli.command(
@@ -105,7 +105,7 @@ def history_text(result: HistoryResult) -> str:
     ]
     if rows:
         lines.append(table(head, rows, {0}))
-    lacking = [f"{each.symbol}: {each.missing}" for each in result.coverage if each.missing]
+    lacking = by_reason({each.symbol: each.missing for each in result.coverage if each.missing})
     lines += [f"  {each}" for each in lacking[:_NAMED]]
     if len(lacking) > _NAMED:
         lines.append(f"  {len(lacking) - _NAMED:,} more, see Coverage on the page")

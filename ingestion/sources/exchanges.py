@@ -90,11 +90,9 @@ def tables(source: str, want: BarRequest) -> Iterator[BarTable]:
     InputError
         If ccxt is not installed.
     SourceBusy
-        If the exchange is busy, or its bars end although the market trades.
+        If the network fails, the exchange is busy, or its bars end although the market trades.
     ValueError
         If an answer is about something else than was asked for.
-    OSError
-        If the network fails.
     """
     how, exchange = EXCHANGES[source], _opened(source)
     market = exchange.market_of(want.symbol.partition(":")[2])

@@ -5,15 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
+from ingestion.base.retry_after import retry_after
 from ingestion.catalog import SourceBusy
 
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and to wait for the next bytes."""
 LARGEST = 64 << 20
 """Bytes of an answer; 50 years of daily bars are about two million."""
+
+_NETWORK = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+_KINDS = {
+    requests.ConnectTimeout: "it is not reached in time",
+    requests.Timeout: "nothing came in time",
+    requests.exceptions.ChunkedEncodingError: "it was cut off",
+}
+"""What happened, where the system says nothing."""
 
 
 class HttpFault(Exception):
@@ -32,6 +47,22 @@ class HttpFault(Exception):
         self.status, self.body = status, body
 
 
+class HttpBusy(SourceBusy):
+    """A vendor's answer that says to come again later: 408, 418 (a ban that ends), 425, 429, 5xx.
+
+    Parameters
+    ----------
+    status
+        Of the answer.
+    wait
+        Seconds, where its header says so.
+    """
+
+    def __init__(self, status: int, host: str, wait: float | None) -> None:
+        super().__init__(f"{host} says to come again later: HTTP {status}", wait)
+        self.status = status
+
+
 def get_json(
     url: str, parameters: Mapping[str, str | int], headers: Mapping[str, str] | None = None
 ) -> Any:
@@ -40,18 +71,22 @@ def get_json(
     Raises
     ------
     SourceBusy
-        If the answer is no JSON although its status says success, or is cut off or too long.
-    requests.HTTPError
-        If the status says to come again later: 408, 418 (a ban that ends), 425, 429 and 5xx.
+        If the network fails, or the answer is no JSON although its status says success, or is cut
+        off or too long. :class:`HttpBusy` if its status says to come again later.
     HttpFault
         If it has another status than success.
-    OSError
-        If the network fails.
     """
+    try:
+        return _get_json(url, parameters, headers or {})
+    except _NETWORK as error:
+        raise SourceBusy(f"no answer from {_host(url)}: {_why(error)}") from error
+
+
+def _get_json(url: str, parameters: Mapping[str, str | int], headers: Mapping[str, str]) -> Any:
     with requests.get(
         url,
         params=dict(parameters),
-        headers=dict(headers or {}),
+        headers=dict(headers),
         timeout=TIMEOUT,
         stream=True,
         auth=lambda request: request,  # else a line of ~/.netrc would replace the vendor's key
@@ -62,7 +97,7 @@ def get_json(
             if len(content) > LARGEST:
                 raise SourceBusy(f"an answer of more than {LARGEST >> 20} MB from {url}")
         if answer.status_code in (408, 418, 425, 429) or answer.status_code >= 500:
-            answer.raise_for_status()
+            raise HttpBusy(answer.status_code, _host(url), retry_after(answer.headers))
         try:
             document = json.loads(content)
         except ValueError:
@@ -72,3 +107,20 @@ def get_json(
         if document is None:
             raise SourceBusy(f"an answer that is no JSON from {url}: {bytes(content[:60])!r}")
         return document
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system said first, such as ``Connection refused``; else what happened."""
+    why: str | None = None
+    cause = error.__context__
+    while cause is not None:
+        why = getattr(cause, "strerror", None) or why
+        cause = cause.__cause__ or cause.__context__
+    if why is None:
+        kinds = (kind for each, kind in _KINDS.items() if isinstance(error, each))
+        why = next(kinds, type(error).__name__)
+    return f"through the proxy: {why}" if isinstance(error, requests.exceptions.ProxyError) else why

@@ -17,12 +17,10 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
-from ingestion.base.retry_after import retry_after
+from ingestion.base.errors import InputError
 from ingestion.base.settings import LOOPBACK
 from ingestion.catalog import BarRequest, BarTable, DividendTable, SourceBusy
-from ingestion.sources.http import HttpFault, get_json
+from ingestion.sources.http import HttpBusy, HttpFault, get_json
 
 TIINGO = "https://api.tiingo.com"
 KEY = "TVFEAST_TIINGO_KEY"
@@ -50,11 +48,12 @@ def tables(want: BarRequest) -> Iterator[BarTable]:
     Raises
     ------
     SourceBusy
-        If the limit is spent, or the answer is none that could be one.
+        If the limit is spent, the answer is none that could be one, the network fails, or Tiingo is
+        down.
+    InputError
+        If there is no key, or it cannot be one.
     ValueError
-        If there is no key, or it is not taken.
-    OSError
-        If the network fails, or Tiingo is down.
+        If Tiingo refuses to answer.
     """
     rows = _rows(ticker(want.symbol), want)
     if not rows:
@@ -83,11 +82,10 @@ def _rows(name: str, want: BarRequest) -> list[Mapping[str, Any]]:
     }
     try:
         document = get_json(url, parameters, headers)
-    except requests.HTTPError as error:
-        if error.response.status_code != 429:
+    except HttpBusy as busy:
+        if busy.status != 429:
             raise
-        wait = retry_after(error.response.headers) or HOUR
-        raise SourceBusy(f"{error}: the limit of requests is spent", wait) from None
+        raise SourceBusy(f"{busy}: the limit of requests is spent", busy.wait or HOUR) from None
     except SourceBusy as busy:
         if _SPENT.search(str(busy)):  # with status 200
             raise SourceBusy(f"the limit of requests is spent: {busy}", HOUR) from None
@@ -114,14 +112,14 @@ def _key(server: str) -> str:
     """Return the key, which is sent to nobody who could be overheard; no error repeats it."""
     key = (os.environ.get(KEY) or "").strip()
     if not key:
-        raise ValueError(f"Tiingo wants a key: set {KEY} to yours")
+        raise InputError(f"Tiingo wants a key: set {KEY} to yours")
     if not re.fullmatch(r"[!-~]+", key):
-        raise ValueError(
+        raise InputError(
             f"{KEY} is no key: it has blanks or other characters that no header may have"
         )
     parts = urlsplit(server)
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise ValueError("TVFEAST_TIINGO_URL is not https, and others could read the key")
+        raise InputError("TVFEAST_TIINGO_URL is not https, and others could read the key")
     return key
 
 

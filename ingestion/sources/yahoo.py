@@ -69,11 +69,9 @@ def tables(want: BarRequest) -> Iterator[BarTable]:
     Raises
     ------
     SourceBusy
-        If the answer is none that could be one.
+        If the network fails, Yahoo is busy, or the answer is none that could be one.
     ValueError
         If it is about something else than was asked for.
-    OSError
-        If the network fails, or Yahoo is busy.
     """
     chart = _chart(ticker(want.symbol), want.first)
     if chart is None:

@@ -145,25 +145,6 @@ def test_every_closed_bar_comes_page_by_page_and_then_only_what_is_new(
 
 
 @ONE
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [Fault("status", 429, "1"), Fault("status", 418, "2")],
-        [Fault("status", 502), Fault("status", 503)],
-        [Fault("html"), Fault("empty")],
-        [Fault("cut"), Fault("reset")],
-        [Fault("slow", seconds=0.05)],
-    ],
-    ids=lambda faults: "-".join(f"{each.kind}{each.status}" for each in faults),
-)
-def test_an_answer_that_fails_is_asked_for_again(fetch, server, name, series, faults):
-    server.faults.extend(faults)
-    code, told = fetch("BTCUSDT")
-    assert (code, told["failed"], server.faults) == (0, {}, type(server.faults)())
-    assert stored(name, "BTCUSDT") == closed(series["BTC"])
-
-
-@ONE
 def test_what_came_before_a_server_went_down_stays_and_the_rest_comes_next_time(
     fetch, server, name, series
 ):
@@ -178,15 +159,6 @@ def test_what_came_before_a_server_went_down_stays_and_the_rest_comes_next_time(
     server.faults.clear()
     assert fetch("BTCUSDT")[0] == 0
     assert stored(name, "BTCUSDT") == closed(series["BTC"])
-
-
-@ONE
-def test_a_long_ban_ends_the_run_and_is_not_waited_for(fetch, server, name):
-    server.faults.append(Fault("status", 418, "86400"))
-    code, told = fetch("BTCUSDT", "ETHUSDT")
-    assert code == 4
-    assert "418" in told["error"]
-    assert len(server.asked) == 1
 
 
 def _overlaps(rows: list[list[Any]]) -> list[list[Any]]:

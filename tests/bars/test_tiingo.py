@@ -24,7 +24,7 @@ from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay.tiingo import ReplayTiingo
-from ingestion.replay.vendor import Fault, Reply
+from ingestion.replay.vendor import Reply
 from ingestion.replay.yahoo import Series
 from ingestion.sources.tiingo import ticker
 from tests.bars.test_yahoo import AAPL, EVENING, PAID, SYMBOLS, series_of
@@ -128,38 +128,6 @@ def test_bars_splits_and_dividends_are_those_that_were_traded(fetch, bars, folde
     paid = read_current(list_parts(lakehouse, DIVIDENDS), DIVIDENDS).to_pylist()
     found = {(each["symbol"], each["ex_date"], each["amount"]) for each in paid}
     assert found == {(symbol, *each) for symbol, several in PAID.items() for each in several}
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [Fault("status", 502), Fault("status", 503)],
-        [Fault("status", 429, "1")],
-        [Fault("html")],
-        [Fault("empty")],
-        [Fault("cut")],
-        [Fault("reset"), Fault("cut"), Fault("html")],
-    ],
-    ids=lambda faults: "-".join(each.kind for each in faults),
-)
-def test_an_answer_that_fails_is_asked_for_again(fetch, tiingo: ReplayTiingo, faults):
-    tiingo.faults.extend(faults)
-    code, told = fetch(AAPL)
-    assert (code, told["failed"]) == (0, {})
-    assert len(tiingo.asked) == len(faults) + 1
-    assert len(stored()) == told["written"] > 40
-
-
-@pytest.mark.parametrize("kind", ["status", "html", "cut", "reset"])
-def test_a_server_that_stays_down_loses_nothing_but_time(fetch, tiingo: ReplayTiingo, kind: str):
-    tiingo.faults.extend([Fault(kind)] * 4)
-    code, told = fetch(AAPL, SHW)
-    assert code == 3
-    assert list(told["failed"]) == [f"tiingo {AAPL}"]
-    assert set(stored()["symbol"].to_pylist()) == {SHW}
-    assert fetch(AAPL, SHW, since=None)[0] == 0
-    again = stored()
-    assert again.filter(pc.equal(again["symbol"], AAPL)).num_rows > 40
 
 
 def test_a_spent_limit_ends_the_run_and_the_next_one_goes_on(

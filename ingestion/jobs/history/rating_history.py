@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError, NothingFetched
-from ingestion.base.wording import counted, some_of
+from ingestion.base.wording import by_reason, counted, some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.compute.changes import BackfillPlan
 from ingestion.jobs.compute.local_features import backfill
@@ -78,14 +78,15 @@ class HistoryResult:
     @property
     def refusal(self) -> str | None:
         """Which symbols have no bars, or not all of them; None if all have."""
-        lacking = [each for each in self.coverage if each.source is None]
+        lacking = {each.symbol: each.missing or "" for each in self.coverage if each.source is None}
         if not lacking:
             return None
         of = f"{len(lacking):,} of {counted(len(self.coverage), 'symbol')}"
+        lack = "lacks" if len(lacking) == 1 else "lack"
+        written = "; the others are written" if len(lacking) < len(self.coverage) else ""
         return (
-            f"{of} {'lacks' if len(lacking) == 1 else 'lack'} bars: "
-            f"{some_of([f'{each.symbol} ({each.missing})' for each in lacking])}; the others are "
-            "written; run the command again, and it goes on"
+            f"{of} {lack} bars: {some_of(by_reason(lacking), 3, '; ')}{written}; "
+            "run the command again, and it goes on"
         )
 
 
@@ -122,7 +123,7 @@ def rating_history(
         project, sources, request.symbols, years_before(last, request.years + WARM_UP)
     )
     if newest_part(project.lakehouse, OHLCV_1D) is None:
-        why = some_of([f"{symbol}: {why}" for symbol, why in fetched.missing.items()])
+        why = "; ".join(by_reason(fetched.missing))
         raise NothingFetched(f"no bar of these symbols came: {why}")
 
     def planned(plan: BackfillPlan) -> None:

@@ -125,7 +125,7 @@ class FetchResult:
         found = [
             f"{count:,} {text}"
             for count, text in (
-                (len(self.failed), f"requests failed ({some_of([*self.failed.values()])})"),
+                (len(self.failed), f"requests failed ({some_of(sorted({*self.failed.values()}))})"),
                 (len(self.empty), "symbols have no bars there"),
                 (len(self.too_old), "symbols are wanted from days on that it no longer has"),
                 (len(self.not_asked), "symbols were not asked for any more: run it again later"),
@@ -360,5 +360,5 @@ def _refuse_nothing(result: FetchResult, asked: Sequence[AnswerRows]) -> None:
     if any(each.answer.tables for each in asked) and refused:
         raise InputError(refused[0])
     if not any(map(len, asked)):
-        why = some_of([*result.failed.values()], between="; ") or "it has no bars of these symbols"
+        why = some_of(sorted({*result.failed.values()})) or "it has no bars of these symbols"
         raise NothingFetched(f"{result.source} gave nothing: {why}")
