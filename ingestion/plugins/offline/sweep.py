@@ -8,8 +8,10 @@ there. What is computed at an instant stays in a core's cache.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
-from numpy.typing import NDArray
 
 from ingestion.plugins.offline.join import Answers, Instants
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Compact, Integers, Rows
@@ -59,6 +61,18 @@ def decisions_of(instant: Integers) -> Decisions | Instants:
     return Decisions(instant, begins)
 
 
+@dataclass(frozen=True)
+class _Swept:
+    """What a sweep has found."""
+
+    number: Integers
+    """Of each question's row, shape ``(n,)``; −1 where there is none."""
+    created_later: int
+    """Questions whose row was created after their instant."""
+    oldest: Integers
+    """At each instant, the oldest event of a best row; ``NEVER`` where a key has none."""
+
+
 class Sweep:
     """Questions, and the rows that may answer them.
 
@@ -82,7 +96,7 @@ class Sweep:
         self._last = self._latest
         self._taken: list[Rows] = []
         self._count, self._look_at = 0, len(key)
-        self._swept: tuple[Rows, Compact] | None = None
+        self._swept: _Swept | None = None
 
     def needs(self, first: int, last: int) -> bool:
         """Return whether rows with events from ``first`` to ``last`` may answer a question."""
@@ -105,8 +119,12 @@ class Sweep:
         known &= (rows.event != NEVER) & (rows.event <= self._last)
         if self._as_recorded:
             known &= (rows.created != NEVER) & (rows.created <= self._last)
-        self._taken.append(rows if known.all() else rows.where(known))
-        self._count += len(self._taken[-1].key)
+        if not known.all():
+            rows = rows.where(known)
+        if not len(rows.key):
+            return
+        self._taken.append(rows)
+        self._count += len(rows.key)
         self._swept = None
         if self._count >= self._look_at:
             self._look_at *= 2
@@ -114,90 +132,99 @@ class Sweep:
 
     def answers(self) -> Answers:
         """Return the best rows of all that were offered."""
-        rows, row = self._sweep()
-        number = np.append(rows.number, -1)[row]
-        created = np.append(rows.created, NEVER)[row]
-        later = (number >= 0) & (created > self._decisions.instant)
-        return Answers(number, None, int(np.count_nonzero(later)))
+        swept = self._sweep()
+        return Answers(swept.number, None, swept.created_later)
 
     def _latest_open(self, newest_to_come: int) -> int:
         """Return the last instant of a question that a row to come may answer, or better."""
-        rows, row = self._sweep()
-        instant = self._decisions.instant
-        may = np.append(rows.event, NEVER)[row] <= newest_to_come
-        may &= self._key >= 0
-        if self._ttl is not None:
-            may &= np.maximum(instant, NEVER + self._ttl) - self._ttl <= newest_to_come
-        return int(instant[may].max(initial=NEVER))
+        may = self._sweep().oldest <= newest_to_come
+        may &= self._reach(self._decisions.distinct) <= newest_to_come
+        return int(self._decisions.distinct[may].max(initial=NEVER))
 
-    def _sweep(self) -> tuple[Rows, Compact]:
-        """Return the rows, and for each question the place of its row; none is behind the last."""
-        if self._swept is not None:
-            return self._swept
-        rows, at = self._in_order()
-        none = len(rows.key)
-        event = np.append(rows.event, NEVER)
-        created, number = np.append(rows.created, NEVER), np.append(rows.number, -1)
-        best = np.full(self._keys + 1, none, np.int32)  # the last one is that of no key
-        found = np.empty(len(self._key), np.int32)
-        distinct, begins = self._decisions.distinct, self._decisions.begins.tolist()
-        ends = np.searchsorted(at, np.arange(len(distinct)), side="right").tolist()
-        first = 0
-        for instant, end, begin, until in zip(
-            distinct.tolist(), ends, begins, [*begins[1:], len(found)], strict=True
-        ):
-            if end > first:
-                new = np.arange(first, end, dtype=np.int32)
-                key = rows.key[first:end]
-                kept = best[key]
-                better = event[first:end] > event[kept]
-                if not better.all():
-                    tied = np.flatnonzero(event[first:end] == event[kept])
-                    better[tied] = _later(created, number, new[tied], kept[tied])
-                    key, new = key[better], new[better]
-                best[key] = new  # the last one of a key's, which is its best
-                first = end
-            row = best.take(self._key[begin:until], mode="wrap")
-            if self._ttl is not None:
-                row[event.take(row) < max(instant, NEVER + self._ttl) - self._ttl] = none
-            found[begin:until] = row
-        self._swept = rows, found
+    def _sweep(self) -> _Swept:
+        if self._swept is None:
+            self._swept = self._found()
         return self._swept
 
-    def _in_order(self) -> tuple[Rows, Integers]:
-        """Return the rows by the decision from which on they count, from worst to best.
+    def _found(self) -> _Swept:
+        distinct, begins = self._decisions.distinct, self._decisions.begins.tolist()
+        best, later = _Best(self._keys), 0
+        number, oldest = np.empty(len(self._key), np.int64), np.empty_like(distinct)
+        blocks = map(slice, begins, [*begins[1:], len(number)])
+        instants = zip(distinct.tolist(), self._reach(distinct).tolist(), strict=True)
+        for place, ((instant, reach), block, new) in enumerate(
+            zip(instants, blocks, self._beginning(), strict=True)
+        ):
+            for rows in new:
+                best.add(rows)
+            key = self._key[block]
+            event, row = best.event.take(key, mode="wrap"), best.number.take(key, mode="wrap")
+            asked = event if key.min() >= 0 else event[key >= 0]
+            oldest[place] = asked.min(initial=FOREVER)
+            if oldest[place] < reach:
+                row[event < reach] = -1
+            if best.newest > instant:
+                created = best.created.take(key, mode="wrap")
+                later += int(np.count_nonzero((row >= 0) & (created > instant)))
+            number[block] = row
+        return _Swept(number, later, oldest)
 
-        And the number of that decision.
-        """
-        if not self._taken:
-            return Rows(*[np.empty(0, np.int64)] * 4), np.empty(0, np.int64)
-        self._taken.sort(key=lambda rows: int(rows.event.min(initial=FOREVER)))
-        rows = Rows.together(self._taken)
-        self._taken = [rows]
-        since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
-        at = np.searchsorted(self._decisions.distinct, since)
-        if not _is_sorted(at, rows.event, rows.created, rows.number):
-            order = np.lexsort((rows.number, rows.created, rows.event, at))
-            rows, at = rows.where(order), at[order]
-            self._taken = [rows]
-        return rows, at
+    def _beginning(self) -> list[list[Rows]]:
+        """Return the rows that count from each decision on, in batches."""
+        distinct = self._decisions.distinct
+        begin: list[list[Rows]] = [[] for _ in distinct]
+        for rows in self._taken:
+            since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
+            first, last = np.searchsorted(distinct, [since.min(), since.max()]).tolist()
+            if first == last:  # as of a date's rows: one session's, and its decision
+                begin[first].append(rows)
+                continue
+            at = np.searchsorted(distinct, since)
+            order = np.argsort(at, kind="stable")
+            cuts = np.searchsorted(at[order], np.arange(first, last + 2))
+            for place, (start, end) in enumerate(pairwise(cuts.tolist()), start=first):
+                if end > start:
+                    begin[place].append(rows.where(order[start:end]))
+        return begin
+
+    def _reach(self, instant: Integers) -> Integers:
+        """Return how old an answer may be at most at each instant."""
+        if self._ttl is None:
+            return np.full(len(instant), NEVER)
+        # The first instants that there are have no TTL before them.
+        return np.maximum(instant, NEVER + self._ttl) - self._ttl
 
 
-def _later(created: Integers, number: Integers, new: Compact, kept: Compact) -> NDArray[np.bool_]:
-    """Return which new rows beat those of the same event that are kept."""
-    mine, theirs = created[new], created[kept]
-    later: NDArray[np.bool_] = (mine > theirs) | ((mine == theirs) & (number[new] > number[kept]))
-    return later
+class _Best:
+    """The best row of each key so far; the last place is that of no key, which has none."""
+
+    def __init__(self, keys: int) -> None:
+        self.event = np.full(keys + 1, NEVER)
+        self.created = np.full(keys + 1, NEVER)
+        self.number = np.full(keys + 1, -1)
+        self.newest = NEVER
+        """The last creation of all rows so far."""
+
+    def add(self, rows: Rows) -> None:
+        """Take rows in any order."""
+        rows = _from_worst_to_best(rows)
+        kept = self.event.take(rows.key)
+        better = rows.event > kept
+        if not better.all():
+            tied = np.flatnonzero(rows.event == kept)
+            mine, theirs = rows.created[tied], self.created[rows.key[tied]]
+            higher = rows.number[tied] > self.number[rows.key[tied]]
+            better[tied] = (mine > theirs) | ((mine == theirs) & higher)
+            rows = rows.where(better)
+        # The last one of a key's stays, which is its best.
+        self.event[rows.key] = rows.event
+        self.created[rows.key] = rows.created
+        self.number[rows.key] = rows.number
+        self.newest = max(self.newest, int(rows.created.max(initial=NEVER)))
 
 
-def _is_sorted(*columns: Integers) -> bool:
-    """Return whether rows are in the order of their columns, the first one before the others."""
-    tied = np.ones(max(len(columns[0]) - 1, 0), dtype=bool)
-    for column in columns:
-        step = column[1:] >= column[:-1]
-        if not (step | ~tied).all():
-            return False
-        tied &= column[1:] == column[:-1]
-        if not tied.any():
-            break
-    return True
+def _from_worst_to_best(rows: Rows) -> Rows:
+    """Return rows in an order in which, of each key, the best one is the last."""
+    if (rows.key[1:] > rows.key[:-1]).all():  # each key has one
+        return rows
+    return rows.where(np.lexsort((rows.number, rows.created, rows.event)))
