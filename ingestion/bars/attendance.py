@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ NEARBY = 5
 """Steps from bar to bar, before a gap and after it, that show how often a symbol trades."""
 _DEALERS_HOLIDAYS = frozenset({(1, 1), (12, 25)})
 """Month and day on which currency dealers are closed; they are closed on no other weekday."""
+_LONGEST_PAUSE = timedelta(days=15)
+"""Between two sessions of a market."""
 _NO_SESSION = -1
 
 
@@ -102,6 +104,42 @@ def sessions_of_market(market: str, first: date, last: date) -> Sessions:
         closes=np.array([each.closes for each in found], dtype=np.int64),
         known=np.array([not each.is_assumed for each in found], dtype=bool),
     )
+
+
+class LastSession(NamedTuple):
+    """A session that has closed."""
+
+    label: date
+    """Local date."""
+    closes: int
+    """Unix s."""
+
+
+def last_session(symbol: str, at: datetime) -> LastSession | None:
+    """Return a symbol's newest session that had closed by an instant.
+
+    Returns
+    -------
+    LastSession or None
+        None of an exchange whose hours are not known.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> new_year = datetime(2021, 1, 2, 10, tzinfo=UTC)
+    >>> print(last_session("BINANCE:BTCUSDT", new_year).label)
+    2021-01-01
+    >>> print(last_session("OANDA:EURUSD", new_year).label)  # dealers were closed on Friday
+    2020-12-31
+    """
+    market = market_of(symbol)
+    if market is None:
+        return None
+    sessions = sessions_of_market(market, at.date() - _LONGEST_PAUSE, at.date() + timedelta(days=1))
+    closed = int(np.searchsorted(sessions.closes, at.timestamp(), side="right"))
+    if not closed:
+        return None
+    return LastSession(sessions.labels[closed - 1], int(sessions.closes[closed - 1]))
 
 
 @dataclass

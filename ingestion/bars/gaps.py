@@ -27,30 +27,6 @@ from ingestion.lakehouse import (
     read_current_of,
 )
 
-_LONGEST_PAUSE = timedelta(days=12)
-
-
-def last_close(symbol: str, at: datetime) -> int | None:
-    """Return when the symbol's newest session closed that had closed by an instant, Unix seconds.
-
-    Returns
-    -------
-    int or None
-        None of an exchange whose hours are not known.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> utc(last_close("BINANCE:BTCUSDT", datetime(2021, 6, 2, 10, tzinfo=UTC))).isoformat()
-    '2021-06-02T00:00:00+00:00'
-    """
-    market = market_of(symbol)
-    if market is None:
-        return None
-    sessions = sessions_of_market(market, at.date() - _LONGEST_PAUSE, at.date() + timedelta(days=1))
-    closed = sessions.closes[sessions.closes <= at.timestamp()]
-    return int(closed[-1]) if len(closed) else None
-
 
 def stored_closes(
     lakehouse: Lakehouse, symbols: Sequence[str], first: date, last: date

@@ -19,6 +19,7 @@ from ingestion.bars import fetching
 from ingestion.base.errors import TvfeastError
 from ingestion.cli.commands import cli
 from ingestion.jobs.history import rating_history
+from ingestion.jobs.history.asking import fetch_missing, sources_of
 from ingestion.jobs.history.ratings import CLASSES, class_of, followed, lasted, spells
 from ingestion.jobs.history.stored_ratings import read_ratings
 from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, missing_of
@@ -140,6 +141,47 @@ def test_a_run_that_lost_its_source_goes_on_where_it_was(
     assert (code, told["asked"], told["bars_written"]) == (0, {"yahoo": 3}, 3)
     since = [int(parameters["period1"]) for _, parameters in yahoo.asked]
     assert min(since) > (EVENING - OVERLAP - timedelta(days=2)).timestamp()
+
+
+DEALER = """
+from datetime import date, timedelta
+
+from ingestion.catalog import BarSource, BarTable
+
+HOLIDAYS = date(2020, 12, 25), date(2021, 1, 1)
+
+
+def tables(want):
+    days = [want.first + timedelta(n) for n in range((want.last - want.first).days + 1)]
+    days = [day for day in days if day.weekday() < 5 and day not in HOLIDAYS]
+    prices = {name: [1.2] * len(days) for name in ("open", "high", "low", "close")}
+    yield BarTable({"date": days, **prices, "volume": [0.0] * len(days)})
+
+
+SOURCE = BarSource("dealer", "a dealer's days", tables, times="dates", exchanges=["OANDA"])
+"""
+
+
+def test_a_holiday_of_dealers_is_no_session_that_is_asked_for(
+    tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+):
+    folder = make_project(tmp_path / "mine").folder
+    (folder / "feature_repo" / "sources").mkdir(exist_ok=True)
+    (folder / "feature_repo" / "sources" / "dealer.py").write_text(DEALER)
+    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+    def asked(instant: datetime) -> tuple[dict[str, int], int]:
+        at(instant)
+        project = Project.from_environment()
+        sources = sources_of(project, ["dealer"])
+        found = fetch_missing(project, sources, ["OANDA:EURUSD"], date(2020, 12, 1))
+        assert found.missing == {}
+        return found.asked, found.written
+
+    assert asked(datetime(2020, 12, 31, 23, tzinfo=UTC)) == ({"dealer": 1}, 22)
+    assert asked(datetime(2021, 1, 2, 12, tzinfo=UTC)) == ({}, 0)  # a Saturday; Friday was one
+    assert asked(datetime(2021, 1, 5, 12, tzinfo=UTC)) == ({"dealer": 1}, 1)
 
 
 @pytest.mark.parametrize(

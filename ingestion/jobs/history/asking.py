@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
+from ingestion.bars.attendance import last_session
 from ingestion.bars.precedence import Precedence
 from ingestion.bars.source import Source
 from ingestion.base import clock
@@ -17,11 +18,8 @@ from ingestion.base.errors import InputError, NothingFetched
 from ingestion.catalog import BarSource
 from ingestion.jobs.ingest.fetch_bars import FetchRequest, FetchResult, fetch_bars
 from ingestion.jobs.ingest.fetched_spans import Span, not_fetched
-from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
-
-_LONGEST_PAUSE = timedelta(days=15)
 
 
 @dataclass
@@ -99,30 +97,14 @@ def _not_fetched(
     final = clock.now() - timedelta(seconds=source.delay)
     by_end: dict[date, list[str]] = {}
     for symbol in symbols:
-        by_end.setdefault(last_session(symbol, final), []).append(symbol)
+        session = last_session(symbol, final)
+        # Of unknown hours a day counts as closed when it is over.
+        end = session.label if session else final.date() - timedelta(days=1)
+        by_end.setdefault(end, []).append(symbol)
     left: dict[str, Span] = {}
     for last, of_end in by_end.items():
         left |= not_fetched(project.lakehouse, source.name, of_end, first, last)
     return {symbol: left[symbol] for symbol in symbols if symbol in left}
-
-
-def last_session(symbol: str, at: datetime) -> date:
-    """Return the date of a symbol's last session that had closed by an instant.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> friday_evening = datetime(2021, 3, 5, 22, tzinfo=UTC)
-    >>> print(*(last_session(each, friday_evening) for each in ("NASDAQ:AAPL", "BINANCE:BTCUSDT")))
-    2021-03-05 2021-03-04
-    """
-    days = at.date() - _LONGEST_PAUSE, at.date() + timedelta(days=1)
-    closed = [
-        session.label
-        for session in sessions_between(exchange_of(symbol), *days)
-        if session.closes <= at.timestamp()
-    ]
-    return closed[-1] if closed else at.date() - timedelta(days=1)
 
 
 def _fetch(project: Project, request: FetchRequest, found: Fetched) -> dict[str, str]:

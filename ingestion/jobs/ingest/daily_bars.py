@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
-from ingestion.bars.gaps import gaps_of, last_close, read_absent, record_absent, stored_closes
+from ingestion.bars.attendance import last_session
+from ingestion.bars.gaps import gaps_of, read_absent, record_absent, stored_closes
 from ingestion.bars.holes import read_accepted
 from ingestion.bars.stored_bars import LOOKBACK
 from ingestion.base import clock
@@ -202,7 +203,8 @@ def _standings(
 
 def _finished(source: BarSource, symbol: str, at: datetime) -> int | None:
     """Return when the newest session closed whose bar is final at an instant."""
-    return last_close(symbol, at - timedelta(seconds=source.delay))
+    session = last_session(symbol, at - timedelta(seconds=source.delay))
+    return session.closes if session else None
 
 
 def _is_due(source: BarSource, symbol: str, standing: Standing, now: datetime) -> bool:
