@@ -1,7 +1,8 @@
 """The daily flow of tvfeast as a Dagster job, one op per step.
 
 ``dagster job execute -f dagster_flow.py``; ``TVFEAST`` names the command, ``TVFEAST_CANDIDATES``
-the candidates.
+the candidates, and ``TVFEAST_DAILY_SOURCES`` the bar sources of ``feature_repo/sources.toml``, if
+there are any: ``binance yahoo``.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from datetime import UTC
 from dagster import Failure, In, Nothing, OpExecutionContext, RetryRequested, job, op
 
 CANDIDATES = ["--candidates", os.environ.get("TVFEAST_CANDIDATES", "portfolio_candidates.json")]
+SOURCES = os.environ.get("TVFEAST_DAILY_SOURCES", "").split()
 GO_ON = (0, 3, 4)  # 3: a part was refused, 4: no rows came; later steps are right all the same
 
 
@@ -22,10 +24,10 @@ def run_id_of(context: OpExecutionContext) -> str:
     return started.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ-%f") + digits
 
 
-def step(name: str, *options: str, good: tuple[int, ...] = GO_ON):
-    """Make an op of a command of tvfeast."""
+def step(name: str, *options: str, of: str = "", good: tuple[int, ...] = GO_ON):
+    """Make an op of a command of tvfeast; ``of`` distinguishes several ops of one command."""
 
-    @op(name=name.replace("-", "_"), ins={"after": In(Nothing)})
+    @op(name=f"{name}_{of}".strip("_").replace("-", "_"), ins={"after": In(Nothing)})
     def run(context: OpExecutionContext) -> None:
         command = [os.environ.get("TVFEAST", "tvfeast"), name, "--run-id", run_id_of(context)]
         done = subprocess.run(  # noqa: S603 - a command of this project
@@ -43,6 +45,7 @@ def step(name: str, *options: str, good: tuple[int, ...] = GO_ON):
 data_ingest = step("data-ingest", *CANDIDATES)
 meta_ingest = step("meta-ingest", *CANDIDATES)
 feature_ingest = step("feature-ingest", *CANDIDATES)
+daily_bars = [step("daily-bars", "--source", each, *CANDIDATES, of=each) for each in SOURCES]
 local_features = step("local-features")
 validate = step("validate")
 materialize = step("materialize", "--last", good=(0,))
@@ -52,7 +55,8 @@ materialize = step("materialize", "--last", good=(0,))
 def tvfeast_flow() -> None:
     """Fetch, compute, check and serve: one step after another, as one run writes at a time."""
     done = data_ingest()
-    for each in (meta_ingest, feature_ingest, local_features, validate, materialize):
+    scanned, served = (meta_ingest, feature_ingest), (local_features, validate, materialize)
+    for each in (*scanned, *daily_bars, *served):
         done = each(after=done)
 
 
