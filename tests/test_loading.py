@@ -114,7 +114,7 @@ def test_the_place_of_a_name_is_its_last_definition(tmp_path: Path):
     )
     path = written(tmp_path, "mine.py", source)
     module = load_file(path)
-    lines = {name: place(module, name) for name in "ABCDEF"}
+    lines = {name: place(path, name) for name in "ABCDEF"}
     assert lines == {
         "A": f"{path}, line 9",
         "B": f"{path}, line 2",

@@ -102,13 +102,12 @@ def declared_in(module: ModuleType, *kinds: type[Kind]) -> Iterator[tuple[str, K
                 yield name, each
 
 
-def place(module: ModuleType, name: str) -> str:
-    """Return where a loaded file defines a name: ``PATH, line N``, for an error.
+def place(path: Path, name: str) -> str:
+    """Return where a file that was run defines a name: ``PATH, line N``, for an error.
 
     It is the last definition at the file's top level, which is the one in force; the path alone
     where there is none.
     """
-    path = Path(str(module.__file__))
     source = _loaded[path][0] if path in _loaded else path.read_bytes()
     lines = [node.lineno for node in ast.parse(source).body if name in _defined(node)]
     return f"{path}, line {lines[-1]}" if lines else str(path)

@@ -51,8 +51,10 @@ class Catalog:
     """What runs, and Feast serves: what the scanner shows, what is computed, what is compared."""
     services: tuple[Service, ...] = ()
     """Those whose groups all run."""
-    places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
-    """By group, and by bar source (``sources/NAME``), the file and line of its declaration."""
+    places: Mapping[str, Declared] = field(
+        default_factory=dict, repr=False, hash=False, compare=False
+    )
+    """By group, and by bar source (``sources/NAME``), its declaration."""
     universes: tuple[Universe, ...] = ()
     others: tuple[FeatureGroup, ...] = ()
     """Groups that are declared and do not run; rows of an earlier choice are kept."""
@@ -97,8 +99,8 @@ class Catalog:
         all_of_it = cls(
             tuple(bound),
             tuple(each.value for each in services),
-            {each.value.name: each.place for each in groups}
-            | {f"sources/{each.value.name}": each.place for each in sources},
+            {each.value.name: each for each in groups}
+            | {f"sources/{each.value.name}": each for each in sources},
             load_universes(
                 [folder / "universes" for folder in (SHIPPED, repository) if folder is not None],
                 {column.scanner for group in bound for column in group.scanned if column.scanner},
@@ -143,7 +145,8 @@ class Catalog:
         'local_1d.py, line 5'
         """
         prefix = "sources/" if isinstance(declared, BarSource) else ""
-        return self.places.get(f"{prefix}{declared.name}", declared.name)
+        where = self.places.get(f"{prefix}{declared.name}")
+        return declared.name if where is None else where.place
 
     def group(self, name: str) -> FeatureGroup:
         """Return a group by its name.

@@ -357,9 +357,11 @@ class _File:
         """Return the first line that has a word: the parser does not say where it found it."""
         lines = [line.partition("#")[0] for line in self._text.splitlines()]
         whole = re.compile(rf"(?<![\w.|]){re.escape(word)}(?![\w.|])")
-        numbers = [number for number, line in enumerate(lines, start=1) if whole.search(line)]
-        numbers += [number for number, line in enumerate(lines, start=1) if word in line]
-        return next(iter(numbers), None)
+        for is_there in (whole.search, lambda line: word in line):
+            for number, line in enumerate(lines, start=1):
+                if is_there(line):
+                    return number
+        return None
 
 
 def _is_number(value: Any) -> bool:
