@@ -31,7 +31,7 @@ What judging and writing need:
 ``duplicates``      several bars of one session, in an import or beside a stored one
 ``source``          the column ``source``: where a bar comes from
 ``refusals``        reasons, refused rows, findings
-``stored_bars``     stored bars around others, those of a date, those of the last days
+``stored_bars``     stored bars around others, and those of a date
 ``held_bars``       bars that wait until a split is recorded or denied
 ``splits``          recorded splits, undoing an adjustment
 ``split_files``     files of splits, as vendors write them
@@ -42,6 +42,7 @@ What judging and writing need:
 For the daily job, and for whoever asks what is missing:
 
 ``scanned``         which rows of a snapshot are closed bars, and what previous closes say
+``recent_bars``     the bars of the last days, without their values
 ``attendance``      which sessions symbols have bars of
 ``holes``           which sessions the lakehouse lacks, accepted ones and missed bars
 

@@ -1,16 +1,15 @@
-"""What the lakehouse has of bars: those around others, those of one date, those of the last days.
+"""What the lakehouse has of bars: those around others, those of one date.
 
 :class:`StoredBars` reads the bars around those of an import once for all of its symbols;
 :class:`NearbyBars` are those of the symbols that are judged together. :class:`StoredDay` is a date
-that is about to be written to. :class:`RecentBars` are the last days' bars without their values: of
-which symbols, when they closed and came.
+that is about to be written to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ from ingestion.bars.arrays import (
     Bars,
     Extent,
     Index,
-    SymbolTable,
     close_seconds,
     key_of,
     keys_of,
@@ -32,22 +30,16 @@ from ingestion.bars.arrays import (
 )
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, of_each_source
-from ingestion.base.arrow import latest, to_numpy
+from ingestion.base.arrow import latest
 from ingestion.base.instants import date_of_day, day_of_date
-from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     Lakehouse,
-    Part,
-    by_date,
     is_withdrawn,
     list_dates,
-    list_parts,
     parts_of,
     read_current_of,
-    read_part,
     standing,
-    without_withdrawn,
 )
 
 if TYPE_CHECKING:
@@ -306,63 +298,3 @@ class StoredDay:
         """Return a whole row."""
         row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
         return row
-
-
-_RECENT_COLUMNS = ["symbol", "event_timestamp", "created_timestamp", "source"]
-
-
-class BarsOfDay(NamedTuple):
-    """The bars of one UTC date, all versions: arrays of shape ``(n,)``."""
-
-    day: date
-    symbol: NDArray[np.int32]
-    """Position among :attr:`RecentBars.names`."""
-    close: NDArray[np.int64]
-    """Unix µs."""
-    created: NDArray[np.int64]
-    """Unix µs."""
-    is_scanned: NDArray[np.bool_]
-    """Whether the daily job brought it."""
-
-
-@dataclass(frozen=True)
-class RecentBars:
-    """The bars of a span of dates that nobody has withdrawn."""
-
-    names: list[str]
-    """The symbols."""
-    days: list[BarsOfDay]
-    """In their order, without dates that have no part."""
-
-    @classmethod
-    def read(cls, lakehouse: Lakehouse, first: date, last: date) -> RecentBars:
-        """Read the bars that closed from one UTC date to another, both included.
-
-        Raises
-        ------
-        CorruptPart
-            If a part of that span cannot be read.
-        """
-
-        def read() -> RecentBars:
-            symbols, days = SymbolTable(), list[BarsOfDay]()
-            for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first, last)).items():
-                rows = _read(parts, _RECENT_COLUMNS)
-                if pc.any(is_withdrawn(rows)).as_py():  # seldom, and it takes another column
-                    rows = without_withdrawn(_read(parts, [*_RECENT_COLUMNS, "timestamp"]))
-                days.append(
-                    BarsOfDay(
-                        day,
-                        symbols.numbers(rows["symbol"]),
-                        to_numpy(rows["event_timestamp"]),
-                        to_numpy(rows["created_timestamp"]),
-                        of_each_source(rows["source"], lambda source: source.is_scanned),
-                    )
-                )
-            return cls(symbols.names, days)
-
-        return reading_again(read)
-
-
-def _read(parts: list[Part], columns: list[str]) -> pa.Table:
-    return pa.concat_tables([read_part(part, OHLCV_1D, columns) for part in parts])

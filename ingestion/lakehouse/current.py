@@ -6,7 +6,7 @@ A bar whose last version says that it is withdrawn is there no more.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from itertools import groupby
@@ -227,22 +227,35 @@ def newest_between(
 
 
 def newest_events(
-    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
+    lakehouse: Lakehouse,
+    dataset: Dataset,
+    since: datetime,
+    until: datetime,
+    latest: Mapping[str, datetime] | None = None,
 ) -> dict[str, datetime]:
     """Return the newest event of each symbol with a row in a span of time, both ends included.
+
+    Parameters
+    ----------
+    latest
+        If given, only these symbols are looked for, each from the date of its instant on backwards;
+        dates on which none is looked for are not read.
 
     Raises
     ------
     CorruptPart
-        If a part of it cannot be read.
+        If a part that is read cannot be.
     """
     first, last = to_micros(since), to_micros(until)
 
     def read() -> dict[str, datetime]:
         newest: dict[str, int] = {}
+        unseen = {symbol: event.date() for symbol, event in (latest or {}).items()}
         found, all_found = strings([]), None  # those of later dates, and names of one of them
         parts = list_parts(lakehouse, dataset, since.date(), until.date())
-        for _, of_day in groupby(reversed(parts), key=lambda part: part.date):
+        for day, of_day in groupby(reversed(parts), key=lambda part: part.date):
+            if latest is not None and max(unseen.values(), default=date.min) < day:
+                continue
             more: dict[str, int] = {}
             for part in of_day:
                 names = read_part(part, dataset, ["symbol"])["symbol"]
@@ -259,9 +272,14 @@ def newest_events(
                     more[symbol] = max(at, more.get(symbol, at))
             if more:
                 newest |= more
+                unseen = {symbol: last for symbol, last in unseen.items() if symbol not in more}
                 found = strings(newest)
         instant = cache(from_micros)  # most symbols have the same
-        return {symbol: instant(event) for symbol, event in newest.items()}
+        return {
+            symbol: instant(event)
+            for symbol, event in newest.items()
+            if latest is None or symbol in latest
+        }
 
     return reading_again(read)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.bars.stored_bars import RecentBars
+from ingestion.bars.recent_bars import RecentBars
 from ingestion.jobs.audit.status.looks import look_at_calendars
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.project import Project

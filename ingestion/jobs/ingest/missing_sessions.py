@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Accepted, OpenHoles, open_holes, read_accepted, record_accepted
-from ingestion.bars.stored_bars import BarsOfDay, RecentBars
+from ingestion.bars.recent_bars import BarsOfDay, RecentBars
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError

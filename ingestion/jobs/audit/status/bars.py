@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from ingestion.bars.stored_bars import RecentBars
+from ingestion.bars.recent_bars import RecentBars
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.markets.symbols import exchange_of
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ingestion.bars.changed_past import ChangedPast
-from ingestion.bars.stored_bars import RecentBars
+from ingestion.bars.recent_bars import RecentBars
 from ingestion.base.arrow import text
 from ingestion.base.clock import parse_instant
 from ingestion.base.wording import counted

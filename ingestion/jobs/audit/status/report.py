@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from ingestion.bars.stored_bars import RecentBars
+from ingestion.bars.recent_bars import RecentBars
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.wording import counted, some_of
-from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.catalog import OHLCV_1D, FeatureGroup, FromBars
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
@@ -121,19 +121,20 @@ def status(
     Raises
     ------
     CorruptPart
-        If a part of the last 90 days cannot be read.
+        If a part of the last 90 days that is looked at cannot be read.
     """
     limits, at, lakehouse = limits or StatusLimits(), clock.now(), project.lakehouse
     # Reported by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
     catalog = project.catalog
     pulse = catalog.pulse
-    newest = {
-        group.name: newest_events(lakehouse, group, at - LOOKBACK, at) for group in catalog.groups
-    }
     dates = [day for day in list_dates(lakehouse, OHLCV_1D) if day <= at.date()]
     recent = RecentBars.read(lakehouse, min(dates[-1:], default=at.date()) - LOOKBACK, at.date())
     stored = bars(dates, recent, at)
+    newest = {
+        group.name: newest_events(lakehouse, group, at - LOOKBACK, at, _latest(group, stored))
+        for group in catalog.groups
+    }
     profiles = flows(lakehouse, catalog, at, newest[pulse.name], damaged.append)
     max_ages = {group.name: limits.max_age or group.max_age for group in catalog.groups}
     snapshots = {
@@ -198,6 +199,11 @@ def status(
             *(each for section in sections for each in section.warnings),
         ),
     )
+
+
+def _latest(group: FeatureGroup, stored: BarsStatus) -> Mapping[str, datetime] | None:
+    """Return when a group's newest rows can be of at most, by symbol; None if that is not known."""
+    return stored.newest if isinstance(group.source, FromBars) else None
 
 
 def _wanted(
