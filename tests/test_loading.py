@@ -113,7 +113,7 @@ def test_the_place_of_a_name_is_its_last_definition(tmp_path: Path):
         "A = 1\nfrom json import loads as B\n\n\ndef C():\n    A = 3\n\n\nA, D = 2, 3\nE: int = 1\n"
     )
     path = written(tmp_path, "mine.py", source)
-    module = load_file(path)
+    load_file(path)
     lines = {name: place(path, name) for name in "ABCDEF"}
     assert lines == {
         "A": f"{path}, line 9",
