@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import InputError, demand_all
+from ingestion.base.errors import demand_all
 from ingestion.base.wording import counted, some_of
-from ingestion.cli.group import candidates_of, cli, examples, this_project
+from ingestion.cli.group import cli, examples, symbols_so_far, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option, step_options
 from ingestion.cli.output import minute, show
 
@@ -152,16 +152,10 @@ def fetch_bars_command(
     """
     from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.fetch_bars import FetchRequest, fetch_bars
-    from ingestion.jobs.serve.show_universe import members_so_far
 
     project = this_project()
     project.catalog.source(arguments["source"])
-    if candidates and not universe:
-        symbols = candidates_of(candidates).symbols
-    elif universe and not candidates:
-        symbols = members_so_far(project, universe)
-    else:
-        raise InputError("name either --candidates FILE or --universe NAME")
+    symbols = symbols_so_far(project, candidates, universe)
     request = FetchRequest(symbols=symbols, duplicates=Duplicates(duplicates), **arguments)
     result = fetch_bars(project, request)
     show(as_json, result, fetch_text)

@@ -10,12 +10,14 @@ import click
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, some_of
 from ingestion.cli.bars import fetch_text
-from ingestion.cli.group import candidates_of, cli, examples, this_project
+from ingestion.cli.group import candidates_or, cli, examples, this_project
 from ingestion.cli.options import json_option, source_options, step_options
 from ingestion.cli.output import show
 
 if TYPE_CHECKING:
     from ingestion.jobs.ingest.daily_bars import DailyResult
+    from ingestion.markets.candidates import Candidates
+    from ingestion.project import Project
 
 _NAMED = 10
 
@@ -48,8 +50,6 @@ def daily_bars_command(
     symbols are without the bar of their newest session, or a request failed.
     """
     from ingestion.jobs.ingest.daily_bars import DailyRequest, fetch_daily
-    from ingestion.jobs.serve.show_universe import show_universe
-    from ingestion.markets.candidates import Candidates
 
     project = this_project()
     daily = project.catalog.daily
@@ -60,14 +60,7 @@ def daily_bars_command(
         (name,) = daily.names
     if name not in daily.names:
         raise InputError(f"feature_repo/sources.toml gives no exchange to {name!r}")
-    if candidates and not universe:
-        source = candidates_of(candidates)
-    elif universe and not candidates:
-        shown = show_universe(project, universe)
-        demand_all(shown)
-        source = Candidates(universe, shown.symbols, (), 0)
-    else:
-        raise InputError("name either --candidates FILE or --universe NAME")
+    source = candidates_or(candidates, universe, lambda each: _members(project, each))
     symbols = daily.symbols(name, source.symbols)
     if not symbols:
         exchanges = ", ".join(daily.exchanges(name))
@@ -75,6 +68,15 @@ def daily_bars_command(
     result = fetch_daily(project, DailyRequest(name, source, symbols, min_coverage))
     show(as_json, result, daily_text)
     demand_all(result)
+
+
+def _members(project: Project, universe: str) -> Candidates:
+    from ingestion.jobs.serve.show_universe import show_universe
+    from ingestion.markets.candidates import Candidates
+
+    shown = show_universe(project, universe)
+    demand_all(shown)
+    return Candidates(universe, shown.symbols, (), 0)
 
 
 def daily_text(result: DailyResult) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,10 +16,12 @@ from ingestion.base.errors import InputError
 from ingestion.cli.alarm import CommandLine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ingestion.markets.candidates import Candidates
     from ingestion.project import Project
+
+Members = TypeVar("Members")
 
 TASKS: dict[str, dict[str, str]] = {
     "Start": {
@@ -188,6 +190,42 @@ def candidates_of(path: Path) -> Candidates:
     for problem in candidates.problems:
         click.echo(f"{path}, {problem}; left out", err=True)
     return candidates
+
+
+def candidates_or(
+    candidates: Path | None, universe: str | None, of_universe: Callable[[str], Members]
+) -> Candidates | Members:
+    """Return the candidates of a file, or what is made of the name of a universe.
+
+    Raises
+    ------
+    InputError
+        If not one of the two is named, or the file cannot be read.
+    """
+    if candidates and not universe:
+        return candidates_of(candidates)
+    if universe and not candidates:
+        return of_universe(universe)
+    raise InputError("name either --candidates FILE or --universe NAME")
+
+
+def symbols_so_far(
+    project: Project, candidates: Path | None, universe: str | None
+) -> tuple[str, ...]:
+    """Return the symbols of a candidates file, or all that were ever seen in a universe.
+
+    Raises
+    ------
+    InputError
+        As :func:`candidates_or`.
+    """
+    from ingestion.jobs.serve.show_universe import members_so_far
+    from ingestion.markets.candidates import Candidates
+
+    def seen(name: str) -> Candidates:
+        return Candidates(name, members_so_far(project, name), (), 0)
+
+    return candidates_or(candidates, universe, seen).symbols
 
 
 def symbols_of(path: Path | None, universes: object) -> Sequence[str] | None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import InputError, demand_all
+from ingestion.base.errors import demand_all
 from ingestion.base.wording import by_reason, counted
-from ingestion.cli.group import candidates_of, cli, examples, this_project
+from ingestion.cli.group import cli, examples, symbols_so_far, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import figure, show
 from ingestion.cli.tables import table
@@ -59,18 +59,10 @@ def history_command(
     came.
     """
     from ingestion.jobs.history.rating_history import HistoryRequest, rating_history
-    from ingestion.jobs.serve.show_universe import members_so_far
 
     project = this_project()
-    if candidates and not universe:
-        symbols = candidates_of(candidates).symbols
-    elif universe and not candidates:
-        symbols = members_so_far(project, universe)
-    else:
-        raise InputError("name either --candidates FILE or --universe NAME")
-    request = HistoryRequest(
-        symbols=tuple(symbols), years=years, candidates=candidates, **arguments
-    )
+    symbols = symbols_so_far(project, candidates, universe)
+    request = HistoryRequest(symbols=symbols, years=years, candidates=candidates, **arguments)
 
     def announce(text: str) -> None:
         if not as_json:

@@ -11,7 +11,7 @@ import click
 
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, did_you_mean, some_of
-from ingestion.cli.group import candidates_of, cli, examples, this_project
+from ingestion.cli.group import candidates_or, cli, examples, this_project
 from ingestion.cli.options import (
     json_option,
     resume_options,
@@ -357,13 +357,6 @@ def read_request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> Re
     from ingestion.markets.universe import Market
     from ingestion.scanner import ScannerOptions
 
-    source: Source
-    candidates, universe = source_arguments(arguments)
-    if candidates and not universe:
-        source = candidates_of(candidates)
-    elif universe and not candidates:
-        source = Market(universe)
-    else:
-        raise InputError("name either --candidates FILE or --universe NAME")
+    source: Source = candidates_or(*source_arguments(arguments), Market)
     options = ScannerOptions(**scanner_arguments(arguments))
     return kind(source=source, scanner=options, **arguments)
