@@ -27,8 +27,9 @@ SHARES = {"steps": (0.5, 0.9), "palette": ("q0", "q2", "q4"), "names": ("few", "
 
 
 def plots() -> list[Plot]:
-    """Return one plot of each kind but the small ones."""
+    """Return one plot of each kind but the small ones, and lines of one point over a year."""
     dates = [day.isoformat() for day in DAYS]
+    months = [f"{2025 + n // 12}-{n % 12 + 1:02}-01" for n in range(13)]
     cells = [(day, market) for day in dates[-45:] for market in MARKETS]
     return [
         Plot("calendar", "Calendar", Kind.CALENDAR, Axis("week", "UTC"), Axis("day", "of the week"),
@@ -42,6 +43,9 @@ def plots() -> list[Plot]:
         Plot("lines", "Lines", Kind.LINES, Axis("date", "UTC"), Axis("size", "MB"),
              {"date": dates, "series": ["one"] * 90, "value": [float(n) for n in range(90)]},
              palette=["s0"], names=["one"]),
+        Plot("points", "One point each", Kind.LINES, Axis("date", "UTC"), Axis("size", "MB"),
+             {"date": months, "series": months, "value": [float(n + 1) for n in range(13)]},
+             palette=["s0"] * 13, names=months),
         Plot("stacked", "Stacked", Kind.STACKED, Axis("start", "UTC"), Axis("duration", "s"),
              {"x": [day for day in dates for _ in "ab"], "series": ["a", "b"] * 90,
               "value": [1.5, 2.5] * 90},
@@ -77,6 +81,8 @@ def report(mark: Mark = Mark.CARE) -> Report:
                    ["NASDAQ", "5", Cell("RSI & more", is_code=True, title="a \"title\"")],
                    ["FX", "0", Cell("gone", Mark.BAD)], ["BIST", "7", Cell("there", Mark.GOOD)]],
                   frozenset({1}), "tvfeast status --json")  # fmt: skip
+    columns = [f"a_column_of_its_own_{number}" for number in range(9)]
+    wide = Table("Wider than the window", columns, [["1,234"] * 9], frozenset(range(1, 9)))
     features = [
         FeatureCard("mine", name, f"the meaning of {name} in `code`",
                     [("unit", "none"), ("services", "selection_v1")],
@@ -86,6 +92,7 @@ def report(mark: Mark = Mark.CARE) -> Report:
     smalls = Small("mine", [bands("RSI"), bands("ADX", 1), bands("CCI20", 2)], "a note")
     tiles = [Tile("newest snapshot", "1 h 05 min old", "limit 4 d", Mark.GOOD, "tvfeast status"),
              Tile("fresh symbols", "57 of 60", "3 stale", Mark.CARE),
+             Tile("largest", "1.6", "my_group_1d:a_feature_with_a_long_name, all with bars"),
              Tile("served", "nothing", "", Mark.BAD)]  # fmt: skip
     return Report(
         title="tvfeast",
@@ -93,7 +100,7 @@ def report(mark: Mark = Mark.CARE) -> Report:
         at=datetime(2026, 4, 4, 21, 30, tzinfo=UTC),
         verdict=Verdict("Yes, with care.", mark, ["NYSE is late: run `tvfeast status`"], tiles),
         sections=[
-            Section("tables", "Tables", "What a table is.", [table, Note("fine", Mark.GOOD)]),
+            Section("tables", "Tables", "What a table is.", [table, wide, Note("fine", Mark.GOOD)]),
             Section("plots", "Plots", "What a plot is.", [*plots(), smalls], "tvfeast status"),
         ],
         catalogue=[GroupCard("mine", "features of mine", [("since", "2026-01-05")], features)],

@@ -12,7 +12,6 @@ from tests.report.examples import report
 from tests.report.page_checks import faults
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)
-WIDTHS = (1400, 400)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +27,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1400, True), (1180, False), (768, False), (400, False), (400, True)]
+)
 def test_every_kind_of_content_is_readable(chromium: Page, file: str, width: int, dark: bool):
     chromium.open(file, width, dark=dark)
     assert not faults(chromium)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ingestion.base.disk import replace_file
 from ingestion.base.instants import date_of_day
+from ingestion.base.wording import by_reason
 from ingestion.jobs.history.ratings import CLASSES, NO_CLASS
 from ingestion.report.contents import (
     Axis,
@@ -80,21 +81,22 @@ def _verdict(history: HistoryResult) -> Verdict:
         if not lacking
         else f"{len(rated):,} of {len(covered):,} symbols"
     )
+    all_rated = Mark.GOOD if len(rated) == len(covered) else mark
     answer = (
         f"Ratings of {of} from {day(begins)} to {day(history.last)}."
         if rated
         else "Not one rating."
     )
-    reasons = [f"{each.symbol}: {each.missing}" for each in lacking[:_NAMED]]
-    if len(lacking) > _NAMED:
-        reasons.append(f"{counted(len(lacking) - _NAMED, 'more symbol')}, see Coverage.")
+    reasons = by_reason({each.symbol: each.missing or "" for each in lacking})
+    if len(reasons) > _NAMED:
+        reasons[_NAMED:] = [f"{counted(len(reasons) - _NAMED, 'more reason')}, see Coverage."]
     whole = sum(each.spells for each in history.lasted)
     return Verdict(
         answer,
         mark,
         reasons,
         [
-            Tile("Symbols with ratings", f"{len(rated):,} of {len(covered):,}", mark=mark),
+            Tile("Symbols with ratings", f"{len(rated):,} of {len(covered):,}", mark=all_rated),
             Tile("Ratings", count(rows), "One per symbol and session."),
             Tile("Sessions with a row", share(there / sessions if sessions else None)),
             Tile("Ratings that came and went", count(whole)),

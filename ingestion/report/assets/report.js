@@ -41,7 +41,8 @@
     const most = Math.max(2, Math.floor(width / 75));
     if (found.length <= most) return found.map((at) => new Date(at));
     const first = found[0], last = found[found.length - 1];
-    return d3.utcTicks(new Date(first), new Date(last), most);
+    const ticks = d3.utcTicks(new Date(first), new Date(last), most);  // about as many as asked for
+    return ticks.filter((_, i) => i % Math.ceil(ticks.length / most) === 0);
   };
   const dated = (data) => {
     const found = data.map((row) => +day(row.date));
@@ -177,7 +178,7 @@
           ...timeAxis(plot, data, width, left, right),
           Plot.axisY({ ticks: 5, tickFormat: number, label: null, color: grey, tickSize: 3 }),
           Plot.gridY({ ticks: 5, stroke: colour("line"), strokeOpacity: 1 }),
-          Plot.lineY(of, { x: "at", y: "value", stroke: "series", strokeWidth: 1.8 }),
+          Plot.lineY(of, { x: "at", y: "value", z: "series", stroke: "series", strokeWidth: 1.8 }),
           Plot.dot(of, { x: "at", y: "value", fill: "series", r: of.length > 150 ? 1.2 : 2.4,
             title: (row) => `${row.date}, ${row.series}: ${number(row.value)}` }),
         ],
