@@ -152,10 +152,17 @@ def unknown_exchanges(symbols: Iterable[str]) -> list[str]:
             of_code.setdefault(code, []).append(symbol)
     found = []
     for code, symbols_of in of_code.items():
-        first, near = symbols_of[0], get_close_matches(code, sorted(KNOWN_EXCHANGES), 1, cutoff=0.8)
-        meant = f"; {near[0]}:{first.partition(':')[2]}?" if near else ""
+        first, near = symbols_of[0], _misspelt(code)
+        meant = f"; {near}:{first.partition(':')[2]}?" if near else ""
         found.append(f"{code} {len(symbols_of):,} ({first}{meant})")
     return found
+
+
+def _misspelt(code: str) -> str | None:
+    """Return the exchange that a code which is not known may mean; None for a known one."""
+    if code in KNOWN_EXCHANGES | INDEX_CODES:
+        return None
+    return next(iter(get_close_matches(code, sorted(KNOWN_EXCHANGES), 1, cutoff=0.8)), None)
 
 
 def looks_foreign(symbol: str) -> bool:
@@ -276,6 +283,11 @@ class Naming:
         code = exchange.upper() if exchange is not None else None
         if code is not None and (problem := symbol_problem(f"{code}:A")):
             raise InputError(f"--exchange {exchange}: {problem}")
+        if code is not None and (near := _misspelt(code)):
+            raise InputError(
+                f"--exchange {exchange} is not known (did you mean {near}?); if it is right, write "
+                f"the file's symbols with it, such as {code}:ABC, or give --symbol-map"
+            )
         return cls(code, {} if symbol_map is None else _read_map(symbol_map))
 
     def of_file(self, path: Path) -> str:

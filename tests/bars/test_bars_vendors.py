@@ -219,8 +219,14 @@ def test_a_broken_symbol_map_is_an_error(name: str, text: str, run: Import, writ
 def test_a_missing_file_and_a_bad_exchange_are_errors(
     tmp_path: Path, run: Import, write: Write
 ) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(
+        InputError, match=r"missing\.csv cannot be read: No such file or directory$"
+    ):
         run(tmp_path / "missing.csv")
+    with pytest.raises(InputError, match=r"is a folder: name its files, such as .*/\*\.csv"):
+        run(tmp_path)
+    with pytest.raises(InputError, match=r"NASDQ is not known \(did you mean NASDAQ\?\)"):
+        run(write("vendor.csv", FORMS["plain"]), exchange="NASDQ")
     with pytest.raises(InputError, match="--exchange N Y"):
         run(write("vendor.csv", FORMS["plain"]), exchange="N Y")
     with pytest.raises(InputError, match="name files"):

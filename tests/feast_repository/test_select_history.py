@@ -215,6 +215,11 @@ def test_snapshots_go_before_from_the_first_one_on(history: Project, at):
     append_part(history.lakehouse, TV_TECHNICALS_1D, rows, "first snapshot")
     before = SelectRequest(as_of=taken - timedelta(microseconds=1))
     assert select(history, before).group == "local_1d"
+    lost = replace(before, group="tv_technicals_1d")
+    with pytest.raises(
+        InputError, match=f"its dates are from {taken:%Y-%m-%d} to {taken:%Y-%m-%d}$"
+    ):
+        select(history, replace(lost, as_of=taken - timedelta(days=1)))
     selection = select(history, SelectRequest(as_of=taken, by="RSI"))
     assert (selection.group, selection.written_later) == ("tv_technicals_1d", 0)
     assert [(row.symbol, row.features["RSI"]) for row in selection.rows] == [("NASDAQ:AAPL", 42.0)]
@@ -227,7 +232,9 @@ def test_snapshots_go_before_from_the_first_one_on(history: Project, at):
 def test_a_group_without_rows_is_told_with_its_remedy(kept: Project):
     with pytest.raises(InputError, match=r"no tv_technicals_1d.*flow-data"):
         select(kept, SelectRequest(as_of=FRIDAY, group="tv_technicals_1d"))
-    with pytest.raises(InputError, match=r"no local_1d.*local-features"):
+    with pytest.raises(
+        InputError, match=r"no local_1d.*dates are from 2021-02-22 to .*local-features"
+    ):
         select(kept, SelectRequest(as_of=datetime(2021, 2, 1, tzinfo=UTC), group="local_1d"))
 
 

@@ -259,10 +259,15 @@ def _symbols(
     symbols = sorted(found)
     if not symbols and not may_be_empty:
         then = f", as known at {request.known_at:%Y-%m-%d %H:%M} UTC" if request.known_at else ""
+        what = f"run `tvfeast {group.source.command}`, or name --candidates"
+        if dates := list_dates(project.lakehouse, group):
+            there = f"its dates are from {dates[0]} to {dates[-1]}"
+            # No command brings a snapshot of then.
+            is_lost = not group.source.of_closed_bars and at.date() < dates[0]
+            what = there if is_lost else f"{there}; {what}"
         raise InputError(
             f"{project.lakehouse} has no {group.name} of the {group.ttl.days} days before "
-            f"{at:%Y-%m-%d %H:%M} UTC{then}: run `tvfeast {group.source.command}`, or name "
-            "--candidates"
+            f"{at:%Y-%m-%d %H:%M} UTC{then}: {what}"
         )
     return symbols
 
