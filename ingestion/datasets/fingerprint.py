@@ -21,6 +21,8 @@ from ingestion.base.arrow import from_numpy, strings, to_numpy
 from ingestion.base.columns import INSTANT
 
 Words = NDArray[np.uint64]
+Texts = dict[str, tuple[pa.Array, pa.Array]]
+"""By name of the column, the last texts and their cells."""
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 """Multipliers of the finalizer of SplitMix64, https://prng.di.unimi.it/splitmix64.c"""
@@ -56,10 +58,11 @@ class Fingerprints:
     def __init__(self) -> None:
         self._sums = [0, 0]
         self._order = sha256()
+        self._texts: Texts = {}
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows."""
-        words = row_words(rows)
+        words = row_words(rows, self._texts)
         self._order.update(words.astype("<u8", copy=False).data)
         for begin in range(0, len(words), _BLOCK):
             block = words[begin : begin + _BLOCK]
@@ -85,8 +88,13 @@ def fingerprint(tables: Iterable[pa.Table]) -> Fingerprint:
     return found.result()
 
 
-def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
+def row_words(rows: pa.RecordBatch | pa.Table, texts: Texts | None = None) -> Words:
     """Return an integer for each row, shape ``(n,)``.
+
+    Parameters
+    ----------
+    texts
+        What is known of the rows before; these are taken down.
 
     Examples
     --------
@@ -95,8 +103,10 @@ def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
     """
     if isinstance(rows, pa.RecordBatch):
         rows = pa.Table.from_batches([rows])
+    known: Texts = {} if texts is None else texts
     columns = [
-        _cells(name, column) for name, column in zip(rows.schema.names, rows.columns, strict=True)
+        _cells(name, column, known)
+        for name, column in zip(rows.schema.names, rows.columns, strict=True)
     ]
     seeds, names = [seed for seed, _ in columns], list(map(str, range(len(columns))))
     cells = pa.Table.from_arrays([column for _, column in columns], names)
@@ -116,11 +126,13 @@ def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
     return words
 
 
-def _cells(name: str, column: pa.ChunkedArray) -> tuple[np.uint64, pa.ChunkedArray]:
+def _cells(
+    name: str, column: pa.ChunkedArray, known: Texts
+) -> tuple[np.uint64, pa.ChunkedArray]:
     """Return a column's name and type as an integer, and its cells as integers."""
     kind = column.type
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        told, cells = "text", _texts(column)
+        told, cells = "text", _texts(name, column, known)
     elif pa.types.is_timestamp(kind):
         told, cells = "instant", _bits(column.cast(INSTANT, safe=False))
     elif pa.types.is_floating(kind):
@@ -129,7 +141,7 @@ def _cells(name: str, column: pa.ChunkedArray) -> tuple[np.uint64, pa.ChunkedArr
         told, cells = "integer", column.cast(pa.int64())
     else:
         texts = strings([str(each) for each in column.to_pylist()])
-        told, cells = str(kind), _texts(pa.chunked_array([texts]))
+        told, cells = str(kind), _texts(name, pa.chunked_array([texts]), known)
     seed = sha256(f"{name}\0{told}".encode()).digest()[:8]
     return np.uint64(int.from_bytes(seed, "little")), cells
 
@@ -139,17 +151,21 @@ def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
 
 
-def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    is_encoded = pa.types.is_dictionary(column.type)
-    encoded = column if is_encoded else column.dictionary_encode()
-    chunks, words, before = [], np.empty(0, np.uint64), None
-    for chunk in encoded.chunks:
-        if before is None or not chunk.dictionary.equals(before):
-            before = chunk.dictionary
-            words = np.array([*map(_word, before.to_pylist()), _NULL], dtype=np.uint64)
-        found = words[to_numpy(chunk.indices, null=-1)]
-        chunks.append(from_numpy(found.view(np.int64)))
-    return pa.chunked_array(chunks, pa.int64())
+def _texts(name: str, column: pa.ChunkedArray, known: Texts) -> pa.ChunkedArray:
+    cells = []
+    for chunk in column.chunks:
+        before = known.get(name)
+        # A panel names the same symbols at each decision.
+        if before is None or not before[0].equals(chunk):
+            known[name] = before = chunk, _texts_of(chunk)
+        cells.append(before[1])
+    return pa.chunked_array(cells, pa.int64())
+
+
+def _texts_of(chunk: pa.Array) -> pa.Array:
+    encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+    words = np.array([*map(_word, encoded.dictionary.to_pylist()), _NULL], dtype=np.uint64)
+    return from_numpy(words[to_numpy(encoded.indices, null=-1)].view(np.int64))
 
 
 @lru_cache(maxsize=1 << 17)  # a panel names the same symbols again and again

@@ -19,6 +19,8 @@ from ingestion.markets.sessions import by_hours
 SLICE = 1 << 17
 """Questions of a slice. Of four times as many, the answers take twice the memory, and a sixth more
 time: what is freed with one slice serves the next."""
+_MANY = 1 << 10
+"""Questions at each decision, on average, from which on each has a chunk of its own."""
 
 
 class Slice(NamedTuple):
@@ -41,7 +43,20 @@ class Slice(NamedTuple):
     def keys(self) -> dict[str, pa.ChunkedArray]:
         """Return the columns that identify a row of the answer."""
         times = pa.chunked_array([from_numpy(self.instants).cast(INSTANT)])
-        return {"symbol": self.symbols.cast(pa.string()), "event_timestamp": times}
+        return {"symbol": self._texts(), "event_timestamp": times}
+
+    def _texts(self) -> pa.ChunkedArray:
+        """Return the symbols, the same chunk for decisions that have the same ones."""
+        begins = np.append(0, np.flatnonzero(self.instants[1:] != self.instants[:-1]) + 1)
+        if len(begins) * _MANY > len(self.codes):
+            return self.symbols.cast(pa.string())
+        chunks: list[pa.Array] = []
+        before = self.codes[:0]
+        for codes in np.split(self.codes, begins[1:]):
+            same = np.array_equal(codes, before)
+            chunks.append(chunks[-1] if same else self.names.take(from_numpy(codes)))
+            before = codes
+        return pa.chunked_array(chunks).cast(pa.string())
 
 
 @dataclass(frozen=True)
