@@ -29,6 +29,10 @@ RECORD = "tvfeast.columns"
 """The metadata's key; the value is a JSON object, from each column's name to its type."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
+_ARROWS = b"ARROW:schema"
+_MANY = 256
+_schemas: dict[tuple[bytes | None, ...], tuple[pq.ParquetSchema, pa.Schema]] = {}
+"""By what its metadata says, the columns of a file."""
 _TYPES = {str(kind): kind for kind in (pa.int64(), pa.float64(), pa.bool_(), pa.string(), INSTANT)}
 
 
@@ -84,6 +88,22 @@ def recorded(schema: pa.Schema) -> pa.Schema | None:
     """
     text = (schema.metadata or {}).get(RECORD.encode())
     return None if text is None else _parsed(text)
+
+
+def stored_columns(file: pq.ParquetFile) -> pa.Schema:
+    """Return the columns of a file, and what it records of them.
+
+    Most dates' files have those of the one before: to make them anew takes as long as to read a
+    column. Other metadata may be that file's.
+    """
+    metadata = file.metadata.metadata or {}
+    said = metadata.get(_ARROWS), metadata.get(RECORD.encode())
+    before = _schemas.get(said)
+    if before is None or not before[0].equals(file.schema):
+        if len(_schemas) >= _MANY:
+            _schemas.clear()
+        _schemas[said] = before = file.schema, file.schema_arrow
+    return before[1]
 
 
 @lru_cache(maxsize=256)
@@ -170,7 +190,7 @@ def read_columns(
     constants
         Values of columns that the names of the file's folders say.
     stored
-        The file's own schema, if the caller has it: to make it takes as long as to read a column.
+        Its columns, as of :func:`stored_columns`, if the caller has them.
     content
         The open file. Texts that lie in it as in the file before are not decoded a second time:
         most dates have the symbols of the date before.
@@ -182,7 +202,7 @@ def read_columns(
     InputError
         If a column cannot be read as its declared type.
     """
-    stored, constants = stored or file.schema_arrow, constants or {}
+    stored, constants = stored or stored_columns(file), constants or {}
     if (fault := damage(stored)) is not None:
         raise CorruptPart(f"{path} {fault}; put the file back from a backup")
     present = set(stored.names)
@@ -192,7 +212,7 @@ def read_columns(
         table = _read_with_texts(file, content, stored, names)
     else:
         table = file.read_row_groups(groups, columns=names, use_threads=False)
-    if [(field.name, field.type) for field in table.schema] == [each[:2] for each in columns]:
+    if (declared := _declared(tuple(columns))) is not None and table.schema.equals(declared):
         return table.replace_schema_metadata(None)
     return pa.table(
         {
@@ -222,8 +242,9 @@ def _read_with_texts(
     before = {name: _texts.get(name, (None, None)) for name in texts}
     known = {name: before[name][1] for name in texts if lies[name] == before[name][0] is not None}
     others = [name for name in names if name not in known]
-    groups = range(file.num_row_groups)
-    table = file.read_row_groups(groups, columns=others, use_threads=False)
+    if others or not known:
+        groups = range(file.num_row_groups)
+        table = file.read_row_groups(groups, columns=others, use_threads=False)
     for name in texts:
         own = lies[name]
         if own is not None and name not in known:
@@ -231,7 +252,15 @@ def _read_with_texts(
     if not known:
         return table
     columns = [known[name] if name in known else table[name] for name in names]
-    return pa.Table.from_arrays(columns, schema=pa.schema([stored.field(n) for n in names]))
+    return pa.Table.from_arrays(columns, names=names)
+
+
+@lru_cache(maxsize=256)
+def _declared(columns: tuple[Column, ...]) -> pa.Schema | None:
+    """Return a table's schema that needs nothing to be as declared; None if a type is open."""
+    if any(column.type is None for column in columns):
+        return None
+    return pa.schema([(column.name, column.type) for column in columns])
 
 
 def _how_it_lies(

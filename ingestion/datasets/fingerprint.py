@@ -126,9 +126,7 @@ def row_words(rows: pa.RecordBatch | pa.Table, texts: Texts | None = None) -> Wo
     return words
 
 
-def _cells(
-    name: str, column: pa.ChunkedArray, known: Texts
-) -> tuple[np.uint64, pa.ChunkedArray]:
+def _cells(name: str, column: pa.ChunkedArray, known: Texts) -> tuple[np.uint64, pa.ChunkedArray]:
     """Return a column's name and type as an integer, and its cells as integers."""
     kind = column.type
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.base.columns import Column, read_columns
+from ingestion.base.columns import Column, read_columns, stored_columns
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
@@ -214,7 +214,7 @@ class ParquetSource:
         columns: Sequence[Column],
         content: pa.NativeFile | None = None,
     ) -> pa.Table:
-        stored = opened.schema_arrow
+        stored = stored_columns(opened)
         self._seen |= {*stored.names, *file.constants}
         return read_columns(
             opened,
