@@ -112,6 +112,14 @@ def test_partition_dates_are_believed_of_a_tagged_source_alone(tree: Path):
     assert spans == {None, (first, first + day - 1), (first + day, first + 2 * day - 1)}
 
 
+def test_dates_that_are_not_needed_are_not_looked_at(tree: Path):
+    (tree / "x/date=2021-04-14").symlink_to("nowhere")
+    early = listed(tree, "x", dated=True, needs=lambda first, _: first <= to_micros(MONDAY))
+    assert "x/date=2021-04-12/part-0.parquet" in early
+    with pytest.raises(CorruptPart, match="links nowhere"):
+        listed(tree, "x", dated=True)
+
+
 def test_row_groups_out_of_time_are_not_read(tmp_path: Path):
     rows = [ROW | {"event_timestamp": MONDAY + day * DAY, "RSI": float(day)} for day in range(10)]
     path = write(tmp_path / "a.parquet", rows, row_group_size=2)

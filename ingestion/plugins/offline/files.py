@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
 from urllib.parse import unquote
@@ -130,15 +131,22 @@ def _walk(
     location: Location, root: str, needs: Callable[[int, int], bool]
 ) -> Iterator[tuple[fs.FileInfo, Span | None]]:
     filesystem = location.filesystem
-    listed = _listing(filesystem, root)
-    if not listed(root):
+
+    def is_needed(name: str) -> bool:
+        span = _day(name) if location.dated else None
+        return span is None or needs(*span)
+
+    listed = _listing(filesystem, root, is_needed)
+    at_root = listed(root)
+    if not at_root:
         start = filesystem.get_file_info(root)
         if start.type == fs.FileType.File:
             yield start, None
         return
 
     def look(folder: tuple[str, Span | None]) -> tuple[list[fs.FileInfo], Span | None]:
-        return _entries(filesystem, folder[0], listed(folder[0])), folder[1]
+        path, span = folder
+        return _entries(filesystem, path, at_root if path == root else listed(path)), span
 
     folders: list[tuple[str, Span | None]] = [(root, None)]
     while folders:
@@ -147,22 +155,30 @@ def _walk(
         for entries, span in looks:
             for entry in entries:
                 if entry.type == fs.FileType.Directory:
-                    inner = (_day(entry.base_name) if location.dated else None) or span
-                    if inner is None or needs(*inner):
-                        folders.append((entry.path, inner))
+                    inner = _day(entry.base_name) if location.dated else None
+                    folders.append((entry.path, inner or span))
                 else:
                     yield entry, span
 
 
-def _listing(filesystem: fs.FileSystem, root: str) -> Callable[[str], list[fs.FileInfo]]:
-    """Return what lists the folders from a root on: all by one request, if they are far away."""
+def _listing(
+    filesystem: fs.FileSystem, root: str, is_needed: Callable[[str], bool]
+) -> Callable[[str], list[fs.FileInfo]]:
+    """Return what lists the folders from a root on: all by one request, if they are far away.
+
+    Names that are not needed are left out before they are looked at: of years, most are not.
+    """
     if is_local(filesystem):
 
         def listed(folder: str) -> list[fs.FileInfo]:
             # A selector leaves out what has gone before it was looked at, and would hide that a
             # file was removed for another one.
             try:
-                names = [f"{folder}/{name}" for name in names_in(folder) if _is_visible(name)]
+                names = [
+                    f"{folder}/{name}"
+                    for name in names_in(folder)
+                    if _is_visible(name) and is_needed(name)
+                ]
             except (FileNotFoundError, NotADirectoryError):
                 if folder == root:
                     return []
@@ -174,7 +190,7 @@ def _listing(filesystem: fs.FileSystem, root: str) -> Callable[[str], list[fs.Fi
     for info in filesystem.get_file_info(
         fs.FileSelector(root, allow_not_found=True, recursive=True)
     ):
-        if _is_visible(info.base_name):
+        if _is_visible(info.base_name) and is_needed(info.base_name):
             found.setdefault(info.path.rpartition("/")[0], []).append(info)
     return lambda folder: found.get(folder, [])
 
@@ -222,6 +238,7 @@ def _kind(location: Location, path: str) -> fs.FileType:
     return location.filesystem.get_file_info(path).type
 
 
+@lru_cache(maxsize=1 << 14)  # a panel lists years of dates for each slice
 def _day(name: str) -> Span | None:
     """Return the span of a partition date; None for ``date=2026-02-31`` and all other names."""
     match = _DATE.fullmatch(name)

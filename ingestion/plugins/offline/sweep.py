@@ -8,6 +8,7 @@ there. What is computed at an instant stays in a core's cache.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -34,12 +35,12 @@ class Decisions:
     def __init__(self, instant: Integers, begins: Integers) -> None:
         self.instant, self.begins = instant, begins
         self.distinct = instant[begins]
+        self._listed: list[int] = self.distinct.tolist()
 
     def any_between(self, first: int, last: int) -> bool:
         """Return whether there is a question."""
-        return bool(
-            np.searchsorted(self.distinct, first) < np.searchsorted(self.distinct, last, "right")
-        )
+        at = bisect_left(self._listed, first)  # of one number, a tenth of NumPy's time
+        return at < len(self._listed) and self._listed[at] <= last
 
 
 def decisions_of(instant: Integers) -> Decisions | Instants:
