@@ -19,7 +19,7 @@ import pytest
 
 from ingestion.base.errors import NothingFetched
 from ingestion.base.plain import plain
-from ingestion.cli.tracing import status_text
+from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import StatusReport, status
 from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest

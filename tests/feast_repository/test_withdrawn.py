@@ -17,7 +17,7 @@ import pytest
 
 from ingestion.base.errors import demand_all
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.tracing import explain_text
+from ingestion.cli.explain import explain_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features

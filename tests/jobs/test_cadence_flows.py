@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scanned_rows import bar, showing
 
-from ingestion.cli.tracing import status_text
+from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.flow import FlowResult, Status, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest

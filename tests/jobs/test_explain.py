@@ -12,7 +12,7 @@ import pytest
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D, SYMBOLS
-from ingestion.cli.tracing import explain_text
+from ingestion.cli.explain import explain_text
 from ingestion.formulas import LOCAL, SHIPPED, compute_local_features
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain

@@ -14,7 +14,7 @@ import pytest
 
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.tracing import explain_text
+from ingestion.cli.explain import explain_text
 from ingestion.formulas import FEATURES, LOCAL
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.local_features import backfill, local_features

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError, LakehouseLocked, TvfeastError
 from ingestion.base.plain import plain
-from ingestion.cli.tracing import prune_text
+from ingestion.cli.upkeep import prune_text
 from ingestion.jobs.audit.cache_check import CachesChecked
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain

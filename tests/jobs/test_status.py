@@ -16,7 +16,7 @@ import pytest
 from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.tracing import status_text
+from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import (
     Section,
     StatusLimits,

@@ -12,7 +12,7 @@ import pytest
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.tracing import status_text
+from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import ProfileStatus, State, StatusReport, status
 from ingestion.jobs.profiles import (
     FLOW_FILE,
