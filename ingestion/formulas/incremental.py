@@ -303,8 +303,8 @@ def begin_blocks(
     Parameters
     ----------
     bars
-        As for :func:`ingestion.formulas.compute`. The rows of a block are those of the table once
-        it is sorted by symbol and timestamp.
+        As for :func:`ingestion.formulas.compute`. Those that come by date are not moved before they
+        become matrices.
     keep
         Is given what is kept, and of which symbols, in order.
 
@@ -324,11 +324,11 @@ def begin_blocks(
     panel = read_panel(bars)
     if not len(panel.timestamp):
         values = {each.name: np.empty((0, 0)) for each in plan.formulas}
-        yield Block(slice(0, 0), values, Layout(np.empty(0, dtype=np.int64)))
+        yield Block(panel.order, values, Layout(np.empty(0, dtype=np.int64)))
     for rows, block, layout in panel.blocks():
         values, kept = plan.begin(block)
         keep(panel.symbols_of(rows), kept)
-        yield Block(rows, plan.in_order(values), layout)
+        yield Block(panel.order[rows], plan.in_order(values), layout)
 
 
 def go_on_block(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[Block, Kept]:
@@ -358,7 +358,7 @@ def go_on_block(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[Block, Kept]:
     panel = read_panel(bars)
     block, layout = panel.going_on(plan.before(kept))
     values, kept = plan.go_on(kept, block)
-    return Block(slice(0, len(panel.timestamp)), plan.in_order(values), layout), kept
+    return Block(panel.order, plan.in_order(values), layout), kept
 
 
 def plan_of(formulas: Iterable[BarFormula], trusted: Mapping[str, BarFormula]) -> Plan:

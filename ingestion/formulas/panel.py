@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY
+from ingestion.base.ordered import stable_order
 from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, Bars
 
 Number = TypeVar("Number", np.float64, np.int64)
@@ -51,7 +52,7 @@ class Layout:
         behind
             What stands behind a symbol's last bar.
         """
-        if self._is_even:
+        if self.is_even:
             return np.ascontiguousarray(values.reshape(len(self.lengths), -1).T)
         shape = (int(self.lengths.max()), len(self.lengths))
         matrix = np.full(shape, behind, dtype=values.dtype)
@@ -60,7 +61,7 @@ class Layout:
 
     def rows(self, matrix: NDArray[Number]) -> NDArray[Number]:
         """Return the values of a matrix by row."""
-        return matrix.T.reshape(-1) if self._is_even else matrix.reshape(-1)[self.cells]
+        return matrix.T.reshape(-1) if self.is_even else matrix.reshape(-1)[self.cells]
 
     @property
     def size(self) -> int:
@@ -68,8 +69,9 @@ class Layout:
         return int(self.lengths.max(initial=0)) * len(self.lengths)
 
     @cached_property
-    def _is_even(self) -> bool:
-        return bool((self.lengths == self.lengths[0]).all())
+    def is_even(self) -> bool:
+        """Whether all symbols have as many rows."""
+        return bool(len(self.lengths) and (self.lengths == self.lengths[0]).all())
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
@@ -84,22 +86,40 @@ class Layout:
 class Block:
     """What formulas give for some of a panel's symbols."""
 
-    rows: slice
-    """The panel's rows that are in the block."""
+    rows: NDArray[np.intp]
+    """Where in the table that the panel was read from the block's rows are, by symbol and time."""
     values: Mapping[str, NDArray[np.float64]]
     """Matrices by name; NaN or infinite where a value is undefined."""
     layout: Layout
 
-    def in_order(self, order: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
-        """Return the values of the block's rows in another order than the panel's.
+    def by_date(
+        self, day: NDArray[np.int64]
+    ) -> tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]:
+        """Return the block's rows by date, those of one date in the order of the symbols.
 
-        By date, those of symbols that have bars of the same dates are not even copied.
+        The values of symbols that have bars of the same dates are not even copied.
+
+        Parameters
+        ----------
+        day
+            Of each row of the table.
+
+        Returns
+        -------
+        NDArray of intp
+            Where in the table they are.
+        dict of str to NDArray
+            Their values by name.
         """
-        cells = self.layout.cells[order]
         flat = {name: matrix.reshape(-1) for name, matrix in self.values.items()}
-        if len(cells) == self.layout.size and (np.diff(cells) == 1).all():
-            return flat
-        return {name: values.take(cells) for name, values in flat.items()}
+        if self.layout.is_even:
+            rows = self.layout.matrix(self.rows, 0)
+            days = day.take(rows)
+            if (days == days[:, :1]).all() and (days[1:, 0] > days[:-1, 0]).all():
+                return rows.reshape(-1), flat
+        order = stable_order(day.take(self.rows))
+        cells = self.layout.cells.take(order)
+        return self.rows.take(order), {name: each.take(cells) for name, each in flat.items()}
 
 
 @dataclass(frozen=True)
@@ -108,11 +128,19 @@ class Panel:
 
     timestamp: NDArray[np.int64]
     symbol: pa.DictionaryArray
-    closed: NDArray[np.int64]
-    missing_from: NDArray[np.int64] | None
-    values: dict[str, NDArray[np.float64]]
     starts: NDArray[np.int64]
     """First row of each symbol, and the number of rows at the end."""
+    order: NDArray[np.intp]
+    """Where in the table each row is."""
+    values: dict[str, NDArray[np.float64]]
+    """As the table has them: they are put in order once, when they become matrices."""
+    times: dict[str, NDArray[np.int64]]
+    """Likewise, ``opened``, ``closed`` and, if it was given, ``missing_from``."""
+
+    @cached_property
+    def closed(self) -> NDArray[np.int64]:
+        """When each row's bar closed, Unix s."""
+        return self.times["closed"].take(self.order)
 
     def blocks(self) -> Iterator[tuple[slice, Bars, Layout]]:
         """Yield the panel's rows block by block.
@@ -148,7 +176,8 @@ class Panel:
     def symbols_of(self, rows: slice) -> pa.StringArray:
         """Return the symbols of some rows, in order."""
         codes = to_numpy(self.symbol.indices)[rows]
-        return self.symbol.dictionary.take(from_numpy(np.unique(codes)))
+        is_first = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+        return self.symbol.dictionary.take(from_numpy(codes[is_first]))
 
     def table(self, values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
         """Return a column per name beside the rows' keys; null where a value is not finite."""
@@ -166,16 +195,23 @@ class Panel:
         return last
 
     def _block(self, rows: slice, layout: Layout, before: Mapping[str, NDArray[Any]]) -> Bars:
-        missing = self.missing_from
+        own = self.order[rows]
+        at = layout.matrix(own, 0) if layout.is_even else None
+
+        def matrix(values: NDArray[Number], behind: float) -> NDArray[Number]:
+            # Rows that lie by date are read as they lie.
+            return values.take(at) if at is not None else layout.matrix(values.take(own), behind)
+
+        missing = self.times.get("missing_from")
         if missing is None and before and (before["gap_before"] < NO_GAP).any():
             missing = np.full(len(self.timestamp), NONE_MISSING)
-        elif missing is not None and not before and not missing[rows].any():
+        elif missing is not None and not before and not missing.take(own).any():
             missing = None
         return Bars(
-            **{name: layout.matrix(each[rows], np.nan) for name, each in self.values.items()},
-            opened=layout.matrix(self.timestamp[rows], np.iinfo(np.int64).max),
-            closed=layout.matrix(self.closed[rows], 0),
-            missing_from=None if missing is None else layout.matrix(missing[rows], NONE_MISSING),
+            **{name: matrix(each, np.nan) for name, each in self.values.items()},
+            opened=matrix(self.times["opened"], np.iinfo(np.int64).max),
+            closed=matrix(self.times["closed"], 0),
+            missing_from=None if missing is None else matrix(missing, NONE_MISSING),
             split_before=before.get("split_before"),
             gap_before=before.get("gap_before"),
         )
@@ -204,66 +240,63 @@ def read_panel(bars: pa.Table) -> Panel:
         raise InputError(
             f"bars: missing column {', '.join(missing)}; needed are {', '.join(REQUIRED)}"
         )
-    keys = _Keys(_integers(bars, "timestamp"), _symbols(bars))
-    order = slice(None) if keys.are_sorted() else keys.order()
-    keys = keys.take(order)
+    keys = _Keys.of(_integers(bars, "timestamp"), _symbols(bars))
     keys.demand_unique()
 
-    values = {name: keys.finite(name, _numbers(bars, name)[order]) for name in (*PRICES, "volume")}
+    values = {name: keys.finite(name, _numbers(bars, name)) for name in (*PRICES, "volume")}
     if "split_ratio" in bars.column_names:
-        ratios = keys.finite("split_ratio", _numbers(bars, "split_ratio")[order])
+        ratios = keys.finite("split_ratio", _numbers(bars, "split_ratio"))
         keys.refuse(ratios <= 0, "split_ratio", ratios, "a split ratio is above 0")
     else:
-        ratios = np.ones(len(keys.timestamp))
+        ratios = np.ones(bars.num_rows)
+    opened = _integers(bars, "timestamp")
     if "close_timestamp" in bars.column_names:
-        closed = _integers(bars, "close_timestamp")[order]
-        keys.refuse(closed < keys.timestamp, "close_timestamp", closed, "a bar opens, then closes")
+        closed = _integers(bars, "close_timestamp")
+        keys.refuse(closed < opened, "close_timestamp", closed, "a bar opens, then closes")
     else:
-        closed = keys.timestamp + DAY
-    missing_from = None
+        closed = opened + DAY
+    times = {"opened": opened, "closed": closed}
     if "missing_from" in bars.column_names:
-        missing_from = _integers(bars, "missing_from")[order]
-        keys.refuse(
-            missing_from >= keys.timestamp, "missing_from", missing_from, "it is before the bar"
-        )
+        since = times["missing_from"] = _integers(bars, "missing_from")
+        keys.refuse(since >= opened, "missing_from", since, "it is before the bar")
     first_rows = np.flatnonzero(np.diff(keys.codes, prepend=-1))
     return Panel(
         timestamp=keys.timestamp,
         symbol=pa.DictionaryArray.from_arrays(from_numpy(keys.codes), keys.names),
-        closed=closed,
-        missing_from=missing_from,
-        values={**values, "split_ratio": ratios},
         starts=np.append(first_rows, len(keys.timestamp)),
+        order=keys.of_table,
+        values={**values, "split_ratio": ratios},
+        times=times,
     )
 
 
 @dataclass(frozen=True)
 class _Keys:
-    """Timestamp and symbol of each row, and the words to name a row in an error."""
+    """Symbol and timestamp of each row, in order, and the words to name a row in an error."""
 
     timestamp: NDArray[np.int64]
-    symbols: tuple[NDArray[np.int32], pa.StringArray]
-    """Codes into the symbols' names, which are sorted."""
+    codes: NDArray[np.int32]
+    """Into the names."""
+    names: pa.StringArray
+    """Of the symbols, in order."""
+    of_table: NDArray[np.intp]
+    """Where in the table each row is."""
 
-    @property
-    def codes(self) -> NDArray[np.int32]:
-        return self.symbols[0]
-
-    @property
-    def names(self) -> pa.StringArray:
-        return self.symbols[1]
-
-    def are_sorted(self) -> bool:
-        later = (np.diff(self.codes) > 0) | (
-            (np.diff(self.codes) == 0) & (np.diff(self.timestamp) >= 0)
-        )
-        return bool(later.all())
-
-    def order(self) -> NDArray[np.int64]:
-        return np.lexsort((self.timestamp, self.codes))
-
-    def take(self, rows: NDArray[np.int64] | slice) -> _Keys:
-        return _Keys(self.timestamp[rows], (self.codes[rows], self.names))
+    @classmethod
+    def of(
+        cls, timestamp: NDArray[np.int64], symbols: tuple[NDArray[np.int32], pa.StringArray]
+    ) -> _Keys:
+        """Put a table's keys in order; rows mostly come in it, or by date."""
+        codes, names = symbols
+        order = np.arange(len(codes))
+        if (codes[1:] < codes[:-1]).any():
+            order = stable_order(codes)
+        keys = cls(timestamp.take(order), codes.take(order), names, order)
+        earlier = keys.timestamp[1:] < keys.timestamp[:-1]
+        if (earlier & (keys.codes[1:] == keys.codes[:-1])).any():
+            order = np.lexsort((timestamp, codes))
+            keys = cls(timestamp.take(order), codes.take(order), names, order)
+        return keys
 
     def row(self, row: int) -> str:
         seconds = int(self.timestamp[row])
@@ -288,10 +321,11 @@ class _Keys:
     def refuse(
         self, bad: NDArray[np.bool_], name: str, values: NDArray[np.generic], rule: str
     ) -> None:
+        """Raise an error that names the first of the rows of the table that are bad."""
         if bad.any():
-            row = int(np.argmax(bad))
+            row = int(np.argmax(bad[self.of_table]))
             raise InputError(
-                f"bars: column {name} is {values[row]} at {self.row(row)} "
+                f"bars: column {name} is {values[self.of_table[row]]} at {self.row(row)} "
                 f"({int(bad.sum())} such rows); {rule}"
             )
 
@@ -307,6 +341,8 @@ def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:
     if not isinstance(encoded, pa.DictionaryArray) or not _is_plain(encoded.dictionary):
         encoded = encoded.cast(pa.string()).dictionary_encode()
     by_name = to_numpy(pc.sort_indices(encoded.dictionary))
+    if (by_name[1:] > by_name[:-1]).all():
+        return to_numpy(encoded.indices).astype(np.int32, copy=False), encoded.dictionary
     rank = np.empty(len(by_name), dtype=np.int32)
     rank[by_name] = np.arange(len(by_name), dtype=np.int32)
     codes = to_numpy(encoded.indices)

@@ -152,10 +152,12 @@ class CacheWriter:
         """Finish the file."""
         self._archive.close()
 
-    def array(self, name: str, array: NDArray[Any]) -> None:
-        """Write an array."""
+    def array(self, name: str, *arrays: NDArray[Any]) -> None:
+        """Write an array; several are the rows of one."""
         with self._archive.open(name, "w", force_zip64=True) as file:
-            file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+            for array in arrays:
+                if array.size:
+                    file.write(np.ascontiguousarray(array).data.cast("B"))
 
     def table(self, name: str, table: pa.Table) -> None:
         """Write a table, a small one."""

@@ -94,19 +94,25 @@ def made(seed: int, bars: int) -> pa.Table:
 
 def by_row(bars: pa.Table, block: Block) -> pa.Table:
     """Return a block of bars as ``compute`` returns them; its rows are taken by date."""
-    own = bars.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
-    own = own.slice(block.rows.start, block.rows.stop - block.rows.start)
-    order = np.argsort(own["timestamp"].to_numpy(), kind="stable")
-    keys = own.select(["timestamp", "symbol"]).take(pa.array(order))
-    values = block.in_order(order)
+    rows, values = block.by_date(bars["timestamp"].to_numpy())
+    keys = bars.select(["timestamp", "symbol"]).take(pa.array(rows))
+    assert keys["timestamp"].to_pylist() == sorted(keys["timestamp"].to_pylist())
     columns = {name: pa.array(each, mask=~np.isfinite(each)) for name, each in values.items()}
     return pa.table({**dict(zip(keys.column_names, keys.columns, strict=True)), **columns})
+
+
+ORDERS = {
+    "by symbol": lambda bars: bars,
+    "by date": lambda bars: bars.sort_by("timestamp"),
+    "in none": lambda bars: bars.take(np.random.default_rng(1).permutation(bars.num_rows)),
+}
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_bars_computed_some_at_a_time_have_the_same_bits(data: st.DataObject):
     bars = made(data.draw(st.integers(0, 10_000)), data.draw(st.integers(1, 260)))
+    bars = ORDERS[data.draw(st.sampled_from(sorted(ORDERS)))](bars)
     formulas = (*SHIPPED.values(), *OWN)
     whole = compute(bars, formulas).sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
     plan = Plan(formulas)

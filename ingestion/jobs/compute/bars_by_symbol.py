@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import close_seconds
 from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, day_of_date
-from ingestion.base.ordered import stable_order
+from ingestion.base.ordered import runs
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     CacheFile,
@@ -90,6 +92,7 @@ class BarsBySymbol:
                 continue
             rows, is_stale = self._read(month, symbols)
             if symbols is None and is_stale:
+                rows = _joined(rows)
                 self._write(month, rows)
             yield rows
 
@@ -153,23 +156,24 @@ class BarsBySymbol:
         rank[to_numpy(by_name)] = np.arange(len(by_name), dtype=np.int32)
         blocks, places = np.divmod(rank, _SYMBOLS_AT_ONCE)
         block, place = blocks.take(code), places.astype(np.uint16).take(code)
-        # Inside a block the rows stay by date: neighbours are moved together.
-        order = stable_order(block)
-        starts = np.append(0, np.cumsum(np.bincount(block)))
         code, shared = _coded(rows.select(_SHARED))
-        code, place = code.take(order), place.take(order)
         numbers = [to_numpy(rows[name]) for name in _NUMBERS]
+        # Inside a block the rows stay by date; of a date, most lie side by side.
+        by_block = sorted(runs(block))
         self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
         with CacheWriter(path) as writer:
             writer.table("symbols", pa.table({"symbol": symbols.take(by_name)}))
             writer.table("shared", shared)
-            for at, (start, end) in enumerate(pairwise(starts.tolist())):
-                own = slice(start, end)
-                of_block = [each.take(order[own]) for each in numbers]
-                writer.array(f"{at}.numbers", np.stack(of_block))
-                writer.array(f"{at}.shared", code[own])
-                writer.array(f"{at}.place", place[own])
+            for at, own in groupby(by_block, itemgetter(0)):
+                pieces = [slice(start, end) for _, start, end in own]
+
+                def of_block(column: NDArray[Any], pieces: list[slice] = pieces) -> NDArray[Any]:
+                    return np.concatenate([column[piece] for piece in pieces])
+
+                writer.array(f"{at}.numbers", *map(of_block, numbers))
+                writer.array(f"{at}.shared", of_block(code))
+                writer.array(f"{at}.place", of_block(place))
             seen = self._seen.of(self._months[month])
             writer.document({"layout": _LAYOUT, "seen": seen.document()})
         CacheFile(_name(month), self._lakehouse).put(path)
@@ -226,6 +230,14 @@ def _rows(reader: CacheReader, symbols: Sequence[str] | None) -> pa.Table:
         columns |= {name: rest[name] for name in _SHARED}
         tables.append(pa.table([columns[name] for name in _NAMES], schema=_SCHEMA))
     return pa.concat_tables(tables)
+
+
+def _joined(rows: pa.Table) -> pa.Table:
+    """Return rows with each column of numbers in one piece, so that it is put together once."""
+    for at, field in enumerate(rows.schema):
+        if not pa.types.is_string(field.type):
+            rows = rows.set_column(at, field, rows[at].combine_chunks())
+    return rows
 
 
 def _with_changes(

@@ -273,8 +273,7 @@ class _GoingOn:
         self._names, self._writer = names, writer
 
     def __call__(self, bars: pa.Table) -> Iterable[Block]:
-        symbols = pc.unique(bars["symbol"].cast(pa.string()))  # in order, as the bars are
-        places = codes_in(self._names.ordered, symbols)
+        places = np.sort(codes_in(self._names.ordered, pc.unique(bars["symbol"].cast(pa.string()))))
         at = np.argsort(self._names.place_of[self._numbers])
         at = at[np.searchsorted(self._names.place_of[self._numbers[at]], places)]
         try:

@@ -29,7 +29,7 @@ from ingestion.bars.holes import OpenHoles
 from ingestion.bars.untraded import is_untraded
 from ingestion.base.arrow import finite, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
-from ingestion.base.ordered import runs, stable_order
+from ingestion.base.ordered import runs
 from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
@@ -39,6 +39,10 @@ from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
 ROWS_AT_ONCE = 250_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
+
+_CELLS_A_ROW = 4
+"""Of a table of all days and symbols, at most, where that is faster than to sort the rows."""
+_FAR = np.iinfo(np.int64).max
 
 _COUNTED = 100
 """Parts whose rows are counted, to know about how many there are in all."""
@@ -72,16 +76,15 @@ def spill_by_symbol(
         total = len(only) * len(parts)
     files = math.ceil(total / ROWS_AT_ONCE) or 1
     names = None if only is None else sorted(symbols.names[number] for number in only)
-    return sum(
-        read_bars(
-            parts,
-            by_symbol,
-            attendance,
-            symbols,
-            names,
-            lambda bars: spill.scatter(_to_spill(bars), to_numpy(bars["number"]) % files),
-        )
-    )
+    neighbours = 0
+
+    def take(bars: pa.Table) -> None:
+        # Neighbours by name stay together, so that they are copied together from here on.
+        nonlocal neighbours
+        neighbours = neighbours or math.ceil(len(names or symbols.names) / files)
+        spill.scatter(_to_spill(bars), to_numpy(bars["number"]) // neighbours % files)
+
+    return sum(read_bars(parts, by_symbol, attendance, symbols, names, take))
 
 
 def read_bars(
@@ -147,17 +150,13 @@ class Names:
         self.place_of = np.empty(len(symbols), dtype=np.int32)
         self.place_of[by_name] = np.arange(len(symbols), dtype=np.int32)
 
-    def at(self, places: pa.Array) -> pa.DictionaryArray:
-        """Return the symbols at places of the order."""
-        return pa.DictionaryArray.from_arrays(places, self.ordered)
-
-    def of_sorted(self, places: NDArray[np.int32]) -> pa.DictionaryArray:
-        """Return the symbols at sorted places, in a dictionary of these alone."""
-        begins = np.append(True, places[1:] != places[:-1])[: len(places)]
-        own = self.ordered.take(from_numpy(places[begins]))
-        return pa.DictionaryArray.from_arrays(
-            from_numpy(np.cumsum(begins, dtype=np.int32) - np.int32(1)), own
-        )
+    def of(self, places: NDArray[np.int32]) -> pa.DictionaryArray:
+        """Return the symbols at places, in a dictionary of these alone, in order."""
+        is_there = np.zeros(len(self.ordered), dtype=bool)
+        is_there[places] = True
+        own = self.ordered.take(from_numpy(np.flatnonzero(is_there)))
+        code = np.cumsum(is_there, dtype=np.int32) - np.int32(1)
+        return pa.DictionaryArray.from_arrays(from_numpy(code.take(places)), own)
 
 
 Compute = Callable[[pa.Table], Iterable[Block]]
@@ -217,15 +216,13 @@ def _computed(
     rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
 ) -> Iterator[pa.Table]:
     rows = rows.combine_chunks()
-    places, opens = names.place_of[to_numpy(rows["number"])], to_numpy(rows["timestamp"])
-    order = _by_symbol(places, opens)
-    places, opens, closes = places[order], opens[order], close_seconds(rows)[order]
+    places, closes = names.place_of.take(to_numpy(rows["number"])), close_seconds(rows)
     bars = pa.table(
         {
-            "symbol": names.of_sorted(places),
-            "timestamp": from_numpy(opens),
+            "symbol": names.of(places),
+            "timestamp": rows["timestamp"],
             "close_timestamp": from_numpy(closes),
-            **{name: from_numpy(_numbers(rows[name]).take(order)) for name in VALUES},
+            **{name: from_numpy(_numbers(rows[name])) for name in VALUES},
         }
     )
     if holes:
@@ -238,23 +235,15 @@ def _computed(
             names.ordered.to_pylist(), at[by_bar], instants[by_bar]
         )
         bars = bars.append_column("missing_from", from_numpy(missing[len(before) :]))
+    opens, days = to_numpy(rows["timestamp"]), closes // DAY
     for block in compute(bars):
-        own = closes[block.rows]
-        by_date = stable_order(own // DAY)
-        columns = block.in_order(by_date) | {
-            "place": places[block.rows][by_date],
-            "bar_open": opens[block.rows][by_date],
-            "timestamp": own[by_date],
+        own, values = block.by_date(days)
+        columns = values | {
+            "place": places.take(own),
+            "bar_open": opens.take(own),
+            "timestamp": closes.take(own),
         }
         yield pa.table({name: from_numpy(values) for name, values in columns.items()})
-
-
-def _by_symbol(places: NDArray[np.int32], opens: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the order by place and open of bars, which mostly come by date."""
-    order = stable_order(places)
-    ordered, then = places[order], opens[order]
-    is_sorted = (ordered[1:] > ordered[:-1]) | (then[1:] >= then[:-1])
-    return order if is_sorted.all() else np.lexsort((opens, places))
 
 
 def _with_left_out(computed: pa.Table, left_out: pa.Table, names: Names) -> pa.Table:
@@ -313,7 +302,8 @@ def stamped(
     """
     schema = arrow_schema(group)
     place, days = to_numpy(rows["place"]), _days(rows)
-    order = np.argsort(days * len(names.ordered) + place, kind="stable")
+    order = _by_date(days, place, len(names.ordered))
+    place, days = place.take(order), days.take(order)
 
     def ordered(name: str) -> NDArray[Any]:
         return np.asarray(_numbers(rows[name]).take(order))
@@ -321,18 +311,38 @@ def stamped(
     closes = ordered("timestamp")
     columns = {
         "timestamp": from_numpy(closes),
-        "symbol": names.at(from_numpy(place[order])),
         "event_timestamp": from_numpy(closes * MICROSECONDS),
         "created_timestamp": from_numpy(np.full(len(rows), to_micros(created))),
         "bar_timestamp": from_numpy(ordered("bar_open") * MICROSECONDS),
     }
     columns |= {c.name: pa.nulls(len(rows)) for c in group.columns if c.retired}
-    for name in schema.names:
-        if name not in columns:
-            columns[name] = finite(ordered(name))
-    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
-    for number, start, end in runs(days[order]):
-        yield datetime.fromtimestamp(number * DAY, UTC).date(), table.slice(start, end - start)
+    fields = [field for field in schema if field.name != "symbol"]
+    for field in fields:
+        if field.name not in columns:
+            columns[field.name] = finite(ordered(field.name))
+    table = pa.table([columns[field.name].cast(field.type) for field in fields], pa.schema(fields))
+    at, before, symbols = schema.get_field_index("symbol"), place[:0], strings([])
+    for number, start, end in runs(days):
+        own = place[start:end]
+        # Most dates have the symbols of the date before.
+        if not np.array_equal(own, before):
+            before, symbols = own, names.ordered.take(from_numpy(own))
+        of_day = table.slice(start, end - start).add_column(at, schema.field(at), symbols)
+        yield datetime.fromtimestamp(number * DAY, UTC).date(), of_day
+
+
+def _by_date(days: NDArray[np.int64], places: NDArray[np.int32], symbols: int) -> NDArray[np.intp]:
+    """Return the order of rows by day, and of one day by place; equal ones stay as they are."""
+    cells = (days - days.min(initial=_FAR)) * symbols + places
+    size = int(cells.max(initial=-1)) + 1
+    if size <= _CELLS_A_ROW * len(days):
+        # Mostly a symbol has one row per day: each goes to its cell, and nothing is sorted.
+        row = np.full(size, -1, dtype=np.intp)
+        row[cells] = np.arange(len(cells))
+        order = row[row >= 0]
+        if len(order) == len(cells):
+            return order
+    return np.argsort(cells, kind="stable")
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
