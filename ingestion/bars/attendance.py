@@ -38,6 +38,8 @@ _DEALERS_HOLIDAYS = frozenset({(1, 1), (12, 25)})
 _LONGEST_PAUSE = timedelta(days=15)
 """Between two sessions of a market."""
 _NO_SESSION = -1
+NEVER_CLOSED = np.iinfo(np.int64).min
+"""Of a symbol without rows."""
 
 
 @dataclass(frozen=True, order=True)
@@ -164,6 +166,8 @@ class Attendance:
         self._oldest = np.empty(0, dtype=np.int64)
         self._newest = np.empty(0, dtype=np.int64)
         self._bars = np.empty(0, dtype=np.int64)
+        self.last_close = np.empty(0, dtype=np.int64)
+        """By symbol, when its newest row closes that was noted, Unix s."""
         self._gaps: list[NDArray[np.int64]] = []
 
     def add(
@@ -190,6 +194,13 @@ class Attendance:
             elif own.any():
                 self._add_to_market(each, numbers[own], each.sessions.of_closes(closes[own]))
 
+    def note_closes(
+        self, numbers: NDArray[np.int32], closes: NDArray[np.int64], names: Sequence[str]
+    ) -> None:
+        """Note when rows close, those of withdrawn bars among them; as :meth:`add` in all else."""
+        self._meet(names)
+        np.maximum.at(self.last_close, numbers, closes)
+
     def _meet(self, names: Sequence[str]) -> None:
         """Make room for symbols that are new."""
         if len(names) == len(self._market):
@@ -206,6 +217,7 @@ class Attendance:
         self._oldest = np.append(self._oldest, np.full(len(new), _NO_SESSION))
         self._newest = np.append(self._newest, np.full(len(new), _NO_SESSION))
         self._bars = np.append(self._bars, np.zeros(len(new), dtype=np.int64))
+        self.last_close = np.append(self.last_close, np.full(len(new), NEVER_CLOSED))
 
     def _add_to_market(
         self, market: _Market, numbers: NDArray[np.int32], sessions: NDArray[np.int64]
@@ -252,6 +264,7 @@ class Attendance:
             (self._oldest, _NO_SESSION),
             (self._newest, _NO_SESSION),
             (self._bars, 0),
+            (self.last_close, NEVER_CLOSED),
         ):
             array[numbers] = none
 
@@ -264,6 +277,7 @@ class Attendance:
             "oldest": self._oldest,
             "newest": self._newest,
             "bars": self._bars,
+            "last_close": self.last_close,
             "gaps": self._all_gaps(),
         }
 
@@ -287,8 +301,8 @@ class Attendance:
         """Return what :meth:`arrays` and :meth:`calendars` were of; None with other calendars."""
         found = cls(first, last)
         found._meet(names)
-        found._oldest, found._newest, found._bars = (
-            np.array(arrays[name]) for name in ("oldest", "newest", "bars")
+        found._oldest, found._newest, found._bars, found.last_close = (
+            np.array(arrays[name]) for name in ("oldest", "newest", "bars", "last_close")
         )
         gaps = np.array(arrays["gaps"]).reshape(-1, 4)
         found._gaps = [gaps]

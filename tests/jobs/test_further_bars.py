@@ -255,6 +255,25 @@ def test_a_day_without_a_trade_is_no_bar_until_it_turns_out_to_be_one(world: Wor
     world.check()
 
 
+def test_a_bar_that_was_traded_after_all_changes_the_rows_of_days_without_a_trade(world: World):
+    coin, days = "BINANCE:BTCUSDT", [world.day, world.day + DAY, world.day + 2 * DAY]
+    for day in days[:2]:
+        close = world.closes[coin]
+        world.bar(coin, day)
+        traded = dict(world.bars[coin, day])
+        world.bars[coin, day] |= dict.fromkeys(("open", "high", "low", "close"), close)
+        world.bars[coin, day] |= {"volume": 0.0}
+        world.closes[coin] = close
+        if day == days[0]:
+            first = traded
+        world.write([(coin, day)])
+        world.compute()
+    world.bars[coin, days[0]] = first
+    world.write([(coin, days[0])])
+    world.compute()
+    world.check()
+
+
 @pytest.mark.parametrize("happen", [restate, withdraw, come_late])
 def test_what_happens_to_an_old_bar_computes_its_symbol_again(world: World, happen):
     reason = happen(world)

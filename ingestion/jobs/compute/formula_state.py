@@ -32,7 +32,7 @@ from ingestion.project import Project
 
 FILE = "formula_state.zip"
 _SAID = (MISSED_BARS, ACCEPTED_HOLES)
-_LAYOUT = 3
+_LAYOUT = 4
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
 _LONGEST_BAR = timedelta(days=7)
@@ -205,7 +205,7 @@ class FormulaState:
 
     def attendance(self, last: date) -> Attendance:
         """Return who was there when, in a span that ends with a date."""
-        names = ("oldest", "newest", "bars", "gaps")
+        names = ("oldest", "newest", "bars", "gaps", "last_close")
         arrays = {name: self._reader.array(name, np.int64) for name in names}
         head = self.head
         found = Attendance.of_arrays(head.first, last, head.symbols, arrays, head.calendars)

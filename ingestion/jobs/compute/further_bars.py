@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
-from ingestion.bars.attendance import Attendance, market_of
+from ingestion.bars.attendance import NEVER_CLOSED, Attendance, market_of
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.arrow import codes_in, empty_table, from_numpy, to_numpy
 from ingestion.base.instants import DAY
@@ -100,7 +100,12 @@ def compute_further(
     last = _padded(state.times(), len(symbols.names))
     attendance = state.attendance(everything[-1].date)
     again = _Again(len(symbols.names))
-    again.add_misplaced(fresh, last, len(head.symbols), plan)
+    newest = np.pad(
+        attendance.last_close,
+        (0, len(symbols.names) - len(head.symbols)),
+        constant_values=NEVER_CLOSED,
+    )
+    again.add_misplaced(fresh, last, newest, len(head.symbols), plan)
     attendance.forget(np.flatnonzero(again.which))
     further = again.without(fresh)
     count = note_attendance(further, attendance, symbols)
@@ -190,7 +195,12 @@ class _Again:
         return bars.filter(from_numpy(~self.which[to_numpy(bars["number"])]))
 
     def add_misplaced(
-        self, bars: pa.Table, last: NDArray[np.int64], known: int, plan: Plan
+        self,
+        bars: pa.Table,
+        last: NDArray[np.int64],
+        newest: NDArray[np.int64],
+        known: int,
+        plan: Plan,
     ) -> None:
         """Take the symbols that have bars which do not go on from the last one.
 
@@ -199,7 +209,9 @@ class _Again:
         bars
             All that were not seen yet.
         last
-            Open and close of the last bar, by number, Unix s.
+            Open and close of the last bar that counts, by number, Unix s.
+        newest
+            Close of the newest row; one that does not count has the values of the bar before.
         known
             How many symbols were known before; the others have no earlier bars.
         """
@@ -210,7 +222,7 @@ class _Again:
         same = np.diff(number[order], prepend=-1) == 0
         is_late = np.empty(len(number), dtype=bool)
         is_late[order] = same & (np.diff(closes[order], prepend=0) <= 0)
-        is_late |= (closes <= last[1, number]) | (opens <= last[0, number])
+        is_late |= (closes <= newest[number]) | (opens <= last[0, number])
         is_old = number < known
         for reason, is_one in (
             ("a formula reads all bars", np.full(len(number), bool(plan.from_all_bars))),

@@ -136,8 +136,9 @@ def numbered(bars: pa.Table, symbols: SymbolTable) -> pa.Table:
 def note_attendance(bars: pa.Table, attendance: Attendance, symbols: SymbolTable) -> int:
     """Note which sessions symbols have bars of; returns how many bars are not withdrawn."""
     there = ~to_numpy(bars[WITHDRAWN])
-    number = to_numpy(bars["number"])
-    attendance.add(number[there], close_seconds(bars)[there], symbols.names)
+    number, closes = to_numpy(bars["number"]), close_seconds(bars)
+    attendance.note_closes(number, closes, symbols.names)
+    attendance.add(number[there], closes[there], symbols.names)
     return int(there.sum())
 
 
