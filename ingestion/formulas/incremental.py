@@ -149,7 +149,7 @@ class Plan:
         carry = Carry(lengths)
         values = self._with(carry, bars)
         values |= evaluate(bars, [*self.windowed, *self.from_all_bars])
-        return values, self._keep(None, bars, carry)
+        return values, self._keep(None, bars, carry, values)
 
     def go_on(self, kept: Kept, bars: Bars) -> tuple[dict[str, Matrix], Kept]:
         """Compute further bars.
@@ -176,9 +176,9 @@ class Plan:
         at = np.minimum(before + np.arange(len(bars.close))[:, None], len(window.close) - 1)
         for name, matrix in evaluate(window, self.windowed):
             values[name] = np.take_along_axis(matrix, at, axis=0)
-        return values, self._keep(kept, bars, carry)
+        return values, self._keep(kept, bars, carry, values)
 
-    def in_order(self, values: dict[str, Matrix]) -> dict[str, Matrix]:
+    def in_order(self, values: Mapping[str, Matrix]) -> dict[str, Matrix]:
         """Return values by name in the order of the formulas."""
         return {each.name: values[each.name] for each in self.formulas}
 
@@ -207,6 +207,11 @@ class Plan:
         last: NDArray[np.int64] = self._times(kept)[name][-1]
         return last
 
+    def last_values(self, kept: Kept) -> dict[str, NDArray[np.float64]]:
+        """Return by formula the value of each symbol's last bar."""
+        first = len(SERIES) * self.window + sum(kept.sizes)
+        return {each.name: kept.numbers[first + at] for at, each in enumerate(self.formulas)}
+
     def is_enough(self, kept: Kept) -> NDArray[np.bool_]:
         """Return of which symbols the next bars can be computed.
 
@@ -225,7 +230,9 @@ class Plan:
         finally:
             IN_FORCE.reset(token)
 
-    def _keep(self, kept: Kept | None, bars: Bars, carry: Carry) -> Kept:
+    def _keep(
+        self, kept: Kept | None, bars: Bars, carry: Carry, values: Mapping[str, Matrix]
+    ) -> Kept:
         numbers, times, lengths = [], [], bars.lengths
         series = None if kept is None else self._series(kept)
         for name in SERIES:
@@ -242,9 +249,15 @@ class Plan:
             at = np.maximum(lengths - 1, 0)[None]
             last = np.take_along_axis(bars.since_gap, at, axis=0)[0]
             since = np.where(lengths > 0, last, since)
-        sizes = map(len, carry.after)
+        shown = {} if kept is None else self.last_values(kept)
+        last_values = [
+            last_rows(shown[name][None] if shown else None, matrix, lengths, 1)
+            for name, matrix in self.in_order(values).items()
+        ]
         return Kept(
-            np.concatenate([*numbers, *carry.after]), np.concatenate([*times, since[None]]), sizes
+            np.concatenate([*numbers, *carry.after, *last_values]),
+            np.concatenate([*times, since[None]]),
+            map(len, carry.after),
         )
 
     def _series(self, kept: Kept) -> dict[str, Matrix]:

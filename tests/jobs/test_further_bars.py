@@ -42,7 +42,8 @@ from tests.runs.test_records import QUIET_NS
 
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
 FIRST = date(2023, 1, 2)
-SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:MSFT", "NASDAQ:TSLA", "NYSE:JPM", "XX:ODD")
+COIN = "BINANCE:BTCUSDT"
+SYMBOLS = (COIN, "NASDAQ:AAPL", "NASDAQ:MSFT", "NASDAQ:TSLA", "NYSE:JPM", "XX:ODD")
 DAY = timedelta(days=1)
 
 
@@ -131,10 +132,22 @@ class World:
             arrays = [pa.array(columns[f.name]).cast(f.type) for f in schema]
             append_part(self.project.lakehouse, OHLCV_1D, pa.table(arrays, schema=schema), run_id)
 
-    def next_day(self, symbols: list[str], ratios: dict[str, float] | None = None) -> None:
+    def without_trade(self, day: date) -> dict[str, object]:
+        """Let nothing be traded in the coin's bar of a day; returns that as it would have been."""
+        traded = self.bars[COIN, day]
+        before = self.closes[COIN] = float(traded["open"])  # type: ignore[arg-type]
+        flat = dict.fromkeys(("open", "high", "low", "close"), before) | {"volume": 0.0}
+        self.bars[COIN, day] = traded | flat
+        return traded
+
+    def next_day(
+        self, symbols: list[str], ratios: dict[str, float] | None = None, *, quiet: bool = False
+    ) -> None:
         """Make up and write a day's bars of some symbols."""
         for symbol in symbols:
             self.bar(symbol, self.day, (ratios or {}).get(symbol, 1.0))
+            if quiet and symbol == COIN:
+                self.without_trade(self.day)
         self.write([(symbol, self.day) for symbol in symbols])
         self.day += DAY
 
@@ -236,41 +249,32 @@ def come_late(world: World) -> str:
 
 
 def test_a_day_without_a_trade_is_no_bar_until_it_turns_out_to_be_one(world: World):
-    coin, days = "BINANCE:BTCUSDT", [world.day, world.day + DAY]
-    close = world.closes[coin]
-    flat = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 0.0}
+    days = [world.day, world.day + DAY]
     for day in days:
-        world.bar(coin, day)
-        traded = dict(world.bars[coin, day])
-        world.bars[coin, day] |= flat
-        world.write([(coin, day)])
-        assert world.compute().state.reasons == {"nothing was traded in a bar": 1}
+        world.bar(COIN, day)
+        traded = world.without_trade(day)
+        world.write([(COIN, day)])
+        assert world.compute().state.recomputed == 0
         world.check()
     world.day += 2 * DAY
     world.next_day(list(SYMBOLS[:5]))
     assert world.compute().state.recomputed == 0
-    world.bars[coin, days[1]] = traded
-    world.write([(coin, days[1])])
+    world.bars[COIN, days[1]] = traded
+    world.write([(COIN, days[1])])
     assert world.compute().state.recomputed == 1
     world.check()
 
 
 def test_a_bar_that_was_traded_after_all_changes_the_rows_of_days_without_a_trade(world: World):
-    coin, days = "BINANCE:BTCUSDT", [world.day, world.day + DAY, world.day + 2 * DAY]
-    for day in days[:2]:
-        close = world.closes[coin]
-        world.bar(coin, day)
-        traded = dict(world.bars[coin, day])
-        world.bars[coin, day] |= dict.fromkeys(("open", "high", "low", "close"), close)
-        world.bars[coin, day] |= {"volume": 0.0}
-        world.closes[coin] = close
-        if day == days[0]:
-            first = traded
-        world.write([(coin, day)])
+    traded = []
+    for day in (world.day, world.day + DAY):
+        world.bar(COIN, day)
+        traded.append(world.without_trade(day))
+        world.write([(COIN, day)])
         world.compute()
-    world.bars[coin, days[0]] = first
-    world.write([(coin, days[0])])
-    world.compute()
+    world.bars[COIN, world.day] = traded[0]
+    world.write([(COIN, world.day)])
+    assert world.compute().state.recomputed == 1
     world.check()
 
 
@@ -435,7 +439,8 @@ def test_whatever_happens_the_rows_are_those_of_a_backfill(data: st.DataObject):
             for _ in range(data.draw(st.integers(0, 3), "days")):
                 there = data.draw(st.lists(st.sampled_from(SYMBOLS), unique=True), "symbols")
                 ratios = st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([0.5, 3.0]))
-                world.next_day(there, data.draw(ratios, "splits"))
+                quiet = data.draw(st.booleans(), "without a trade")
+                world.next_day(there, data.draw(ratios, "splits"), quiet=quiet)
             known = sorted(world.bars)
             for key in data.draw(st.lists(st.sampled_from(known), max_size=2), "again"):
                 factor = data.draw(st.floats(0.9, 1.1), "factor")

@@ -2,15 +2,15 @@
 
 1. Which parts have new rows, and whether all that the state was made with is there.
 2. Which symbols cannot go on: an old bar of theirs was restated or withdrawn, came late, or has a
-   session missing before it that was not, or the reverse; or nothing was traded in a new one, whose
-   row gets the values of the bar before. They are computed from all their bars.
-3. The others go on, a block of symbols at a time; a symbol that is new begins.
+   session missing before it that was not, or the reverse. They are computed from all their bars.
+3. The others go on, a block of symbols at a time; a symbol that is new begins. Where nothing was
+   traded in a new bar, its row gets the values of the bar before, and what is kept stays.
 4. Rows are published, and then what is kept now takes the place of what was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -47,6 +47,7 @@ from ingestion.jobs.compute.transpose import (
     Names,
     features,
     further_features,
+    left_out_rows,
     note_attendance,
     numbered,
     spill_by_month,
@@ -142,14 +143,10 @@ def compute_further(
         for numbers, kept in state.blocks():
             stays = np.flatnonzero(~again.which[numbers])
             numbers, kept = numbers[stays], kept.take(stays)
-            is_own = np.isin(to_numpy(further["number"]), numbers)
-            if is_own.any():
-                own = further.filter(from_numpy(is_own))
-                go_on = _GoingOn(numbers, kept, plan, names, writer)
-                for computed in further_features(own, names, holes, go_on, last[1]):
-                    spill_by_month(computed, first, date.max, months)
-            else:
-                writer.add(numbers, kept)
+            own = further.filter(from_numpy(np.isin(to_numpy(further["number"]), numbers)))
+            go_on = _GoingOn(numbers, kept, plan, names, writer)
+            for computed in go_on.features(own, holes, last):
+                spill_by_month(computed, first, date.max, months)
         publication.publish(everything[-1].date, months, names, holes)
         now = seen.with_own(publication.written, run.id)
         writer.finish(project, run.id, now, holes, attendance, head.first)
@@ -217,7 +214,6 @@ class _Again:
         """
         number, closes = to_numpy(bars["number"]), close_seconds(bars)
         opens, withdrawn = to_numpy(bars["timestamp"]), to_numpy(bars[WITHDRAWN])
-        untraded = to_numpy(bars[NOT_COUNTED]) & ~withdrawn
         order = np.lexsort((opens, number))
         same = np.diff(number[order], prepend=-1) == 0
         is_late = np.empty(len(number), dtype=bool)
@@ -228,7 +224,6 @@ class _Again:
             ("a formula reads all bars", np.full(len(number), bool(plan.from_all_bars))),
             ("nothing was kept of it", last[1, number] == NOT_KEPT),
             ("a bar was restated, withdrawn, or came late", is_late | withdrawn),
-            ("nothing was traded in a bar", untraded),
         ):
             # By the open: a bar that opened later may have closed earlier, beside a wrong one.
             self._take(reason, number[is_old & is_one], number, opens // DAY)
@@ -283,6 +278,25 @@ class _GoingOn:
     ) -> None:
         self._numbers, self._kept, self._plan = numbers, kept, plan
         self._names, self._writer = names, writer
+
+    def features(
+        self, bars: pa.Table, holes: OpenHoles, last: NDArray[np.int64]
+    ) -> Iterator[pa.Table]:
+        """Yield rows of further bars, as :func:`further_features`; also of those not counted."""
+        left_out = bars[NOT_COUNTED]
+        counted, computed = bars.filter(pc.invert(left_out)), []
+        if counted.num_rows:
+            computed = [*further_features(counted, self._names, holes, self, last[1])]
+            yield from computed
+        else:
+            self._writer.add(self._numbers, self._kept)
+        if counted.num_rows < bars.num_rows:
+            rows = bars.filter(left_out)
+            own = np.flatnonzero(np.isin(self._numbers, to_numpy(rows["number"])))
+            values = self._plan.last_values(self._kept.take(own))
+            shown = {"number": self._numbers[own], **values}
+            shown_rows = pa.table({name: from_numpy(each) for name, each in shown.items()})
+            yield left_out_rows(rows, computed, self._names, last, shown_rows)
 
     def __call__(self, bars: pa.Table) -> Iterable[Block]:
         places = np.sort(codes_in(self._names.ordered, pc.unique(bars["symbol"].cast(pa.string()))))

@@ -213,6 +213,35 @@ def further_features(
     return _computed(rows, names, holes, compute, before)
 
 
+def left_out_rows(
+    left_out: pa.Table,
+    computed: Sequence[pa.Table],
+    names: Names,
+    last: NDArray[np.int64],
+    last_values: pa.Table,
+) -> pa.Table:
+    """Return the rows of further bars that do not count, with the values of the bars before.
+
+    Parameters
+    ----------
+    computed
+        What :func:`further_features` has yielded of the same symbols.
+    last
+        By number, open and close of the last bar that counted before all of these, Unix s.
+    last_values
+        ``number`` and its values by formula.
+    """
+    number = to_numpy(last_values["number"])
+    before = {
+        **{name: last_values[name] for name in last_values.column_names if name != "number"},
+        "place": from_numpy(names.place_of[number]),
+        "bar_open": from_numpy(last[0, number]),
+        "timestamp": from_numpy(last[1, number]),
+    }
+    there = pa.concat_tables([pa.table(before), *computed])
+    return _with_left_out(there, left_out, names).slice(there.num_rows)
+
+
 def _computed(
     rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
 ) -> Iterator[pa.Table]:
