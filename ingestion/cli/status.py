@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import demand_all
+from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DURATION, between
@@ -74,8 +74,14 @@ def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: 
         receipt = forget_profiles(this_project(), forgotten)
         show(printing.is_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
         return
-    report = status(this_project(), StatusLimits(**arguments))
+    project = this_project()
+    report = status(project, StatusLimits(**arguments))
     printing.show(report, status_text, status_rows)
+    if report.bars.first is None and not any(group.newest for group in report.groups):
+        raise GateRefused(
+            f"nothing is stored in {project.lakehouse}: run `tvfeast flow-data`, or go to the "
+            "folder of your project"
+        )
     demand_all(report)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
+from ingestion.cli.commands import cli
 from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import (
     Section,
@@ -322,6 +324,20 @@ def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
 def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Project):
     shutil.rmtree(lakehouse.lakehouse_at / "features" / "local_1d")
     assert "local_1d has no rows: run `tvfeast local-features`" in status(lakehouse).problems
+
+
+def test_in_a_folder_that_is_no_project_of_yours_the_place_is_named(
+    tmp_path: Path, at, monkeypatch
+):
+    at(EVENING)
+    folder = make_workspace(tmp_path / "project")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
+    result = CliRunner().invoke(cli, ["status"])
+    assert "PAST ITS LIMIT: tv_technicals_1d has no rows" in result.stdout
+    assert str(result.exception) == (
+        f"nothing is stored in {folder / 'data' / 'lakehouse'}: run `tvfeast flow-data`, or go to "
+        "the folder of your project"
+    )
 
 
 def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, at):
