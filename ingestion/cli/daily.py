@@ -35,9 +35,10 @@ from ingestion.cli.options import (
 from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
-    from ingestion.jobs.flow import FlowResult, StepOutcome
+    from ingestion.jobs.flow import FlowResult
     from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
     from ingestion.jobs.serve.rebuild import RebuildResult
+    from ingestion.jobs.steps import StepOutcome
 
 
 @cli.command(

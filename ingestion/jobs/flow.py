@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import StrEnum
 from functools import cache, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import (
     GateRefused,
     InputError,
-    LakehouseLocked,
     NothingFetched,
     StepDone,
     TvfeastError,
@@ -37,7 +35,7 @@ from ingestion.jobs.ingest.feature_ingest import (
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.needed import Needed, NotDue
-from ingestion.jobs.ingest.scan import Scans, Spent
+from ingestion.jobs.ingest.scan import Scans
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
     members_in,
@@ -49,40 +47,11 @@ from ingestion.jobs.serve.feast_repository import check_registry, import_feast
 from ingestion.jobs.serve.loads import promoted_in
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
+from ingestion.jobs.steps import NothingToDo, Status, Step, StepOutcome, run_in_turn, taken_since
 from ingestion.lakehouse import RunFile, newest_part
 from ingestion.project import Project
 from ingestion.quality.engine import import_great_expectations
-from ingestion.runs.run import Outcome, Run, outcome_of, peak_memory_mb
-
-
-class Status(StrEnum):
-    """What became of a step."""
-
-    DONE = "done"
-    SKIPPED = "nothing to do"
-    REFUSED = "refused"
-    """A limit said no, to all of it or to a part."""
-    FAILED = "failed"
-    NOT_RUN = "not run"
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """One step of the flow."""
-
-    name: str
-    status: Status
-    group: str | None = None
-    """Which of the scanner's groups it fetches, if it fetches one."""
-    reason: str = ""
-    """Why it was refused, failed, had nothing to do, or was not run."""
-    duration_s: float = 0.0
-    cpu_s: float = 0.0
-    """What the whole process took of the processor meanwhile."""
-    peak_memory_mb: int = 0
-    """The most memory that the process has had so far."""
-    result: Any = None
-    """The job's own; a step that was refused may have one too."""
+from ingestion.runs.run import Outcome, Run, outcome_of
 
 
 @dataclass(frozen=True)
@@ -195,7 +164,7 @@ def flow_data(
         run.write()
         check_registry(project)  # before anything is published
         failures: list[TvfeastError] = []
-        for number, (step, failure) in enumerate(_run(chain)):
+        for number, (step, failure) in enumerate(run_in_turn(chain)):
             steps[number] = step
             failures += [failure] if failure else []
             if isinstance(step.result, FeatureIngestResult) and step.result.part and step.group:
@@ -203,7 +172,8 @@ def flow_data(
                 run.tell(profiles=profiles)
             _tell(run, steps)
             run.write()
-        run.tell(after_last_answer=_since(scans().answered))
+        answered = scans().answered
+        run.tell(after_last_answer=taken_since(answered) if answered else None)
         published, refused = _published(run, steps), _refused(steps)
         error = _error(failures, published, run.receipt)
         if error:
@@ -276,18 +246,6 @@ def _ingest_step(project: Project, group: FeatureGroup) -> str:
     return "feature-ingest" if is_pulse else f"feature-ingest {group.name}"
 
 
-class _NothingToDo(Exception):
-    """A step has nothing to do; ``str()`` says why."""
-
-
-class _Step(NamedTuple):
-    name: str
-    group: str | None
-    needs: tuple[str, ...]
-    """Steps without whose result this one would publish what is not known to be right."""
-    run: Callable[[], Any]
-
-
 def _chain(
     project: Project,
     request: FeatureIngestRequest,
@@ -295,7 +253,7 @@ def _chain(
     run: Run,
     profile: str,
     universe: Universe | None,
-) -> tuple[tuple[_Step, ...], Callable[[], Scans]]:
+) -> tuple[tuple[Step, ...], Callable[[], Scans]]:
     asked, min_coverage, daily = request, request.min_coverage, project.catalog.daily
 
     @cache
@@ -326,19 +284,19 @@ def _chain(
         try:
             return feature_ingest(project, of_group, run, scans(), needed(group))
         except NotDue as why:
-            raise _NothingToDo(str(why)) from None
+            raise NothingToDo(str(why)) from None
 
     def fetch(name: str) -> DailyResult:
         named = asked.source.symbols
         among = scans().table(BARS.name).snapshot.rows if named is None else named
         symbols = daily.symbols(name, among)
         if not symbols:
-            raise _NothingToDo("it has none of these symbols")
+            raise NothingToDo("it has none of these symbols")
         return fetch_daily(project, DailyRequest(name, asked.source, symbols, min_coverage), run)
 
     def compute() -> object:
         if newest_part(project.lakehouse, OHLCV_1D) is None:
-            raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
+            raise NothingToDo("no bars yet; `tvfeast import-bars` loads history")
         return local_features(project, run)
 
     promoted: list[FeatureGroup] = []
@@ -354,54 +312,54 @@ def _chain(
 
     def load() -> MaterializeResult:
         if not promoted:
-            raise _NothingToDo("no group is promoted")
+            raise NothingToDo("no group is promoted")
         return materialize(project, run, promoted)
 
     def compare() -> OnlineReport:
         if not promoted:
-            raise _NothingToDo("nothing was loaded")
+            raise NothingToDo("nothing was loaded")
         return verify_online(project)
 
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
     # step needs it; the gate decides what is too old to be served.
-    first = universe and _Step("universe", None, (), partial(members, universe))
+    first = universe and Step("universe", None, (), partial(members, universe))
     needs = (first.name,) if first else ()
     chain = (
         *([first] if first else ()),
-        _Step(
+        Step(
             "data-ingest",
             None,
             needs,
             lambda: data_ingest(project, asked, run, scans()),
         ),
-        _Step(
+        Step(
             "meta-ingest",
             None,
             needs,
             lambda: meta_ingest(project, asked, run, scans()),
         ),
         *(
-            _Step(_ingest_step(project, group), group.name, needs, partial(snapshot, group))
+            Step(_ingest_step(project, group), group.name, needs, partial(snapshot, group))
             for group in groups
         ),
         *(
-            _Step(f"daily-bars {name}", None, needs, partial(fetch, name))
+            Step(f"daily-bars {name}", None, needs, partial(fetch, name))
             for name in daily.names
             # Of a universe's members, and of a market, nobody knows yet who they are.
             if universe
             or daily.symbols(name, asked.source.symbols or [])
             or asked.source.symbols is None
         ),
-        _Step("local-features", None, (), compute),
+        Step("local-features", None, (), compute),
         *(
-            [_Step("cross-sections", None, (), lambda: cross_sections(project, run))]
+            [Step("cross-sections", None, (), lambda: cross_sections(project, run))]
             if project.catalog.cross_sections
             else []
         ),
-        _Step("validate", None, (), gate),
-        _Step("materialize", None, ("validate",), load),
-        _Step("verify --online", None, ("materialize",), compare),
-        _Step("status", None, (), lambda: status(project, profile=profile)),
+        Step("validate", None, (), gate),
+        Step("materialize", None, ("validate",), load),
+        Step("verify --online", None, ("materialize",), compare),
+        Step("status", None, (), lambda: status(project, profile=profile)),
     )
     return chain, scans
 
@@ -418,35 +376,6 @@ def _import_libraries(waits: Callable[[], bool]) -> None:
                 load()
 
 
-def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError | None]]:
-    stopped: set[str] = set()
-    for step in chain:
-        if waits_for := [name for name in step.needs if name in stopped]:
-            stopped.add(step.name)
-            reason = f"it needs {' and '.join(waits_for)}"
-            yield StepOutcome(step.name, Status.NOT_RUN, step.group, reason), None
-            continue
-        began = Spent.now()
-        state, reason = Status.DONE, ""
-        failure: TvfeastError | None = None
-        result: object = None
-        try:
-            result = step.run()
-            if (refusal := getattr(result, "refusal", None)) is not None:
-                raise GateRefused(refusal)
-        except (_NothingToDo, StepDone) as why:
-            state, reason = Status.SKIPPED, str(why)
-        except LakehouseLocked:
-            raise
-        except TvfeastError as error:
-            if result is None:
-                stopped.add(step.name)
-            state = Status.REFUSED if isinstance(error, GateRefused) else Status.FAILED
-            reason, failure = str(error), error
-        took = _since(began) or {}
-        yield StepOutcome(step.name, state, step.group, reason, result=result, **took), failure
-
-
 def _told(step: StepOutcome) -> dict[str, object]:
     return {
         "step": step.name,
@@ -456,16 +385,4 @@ def _told(step: StepOutcome) -> dict[str, object]:
         "duration_s": step.duration_s,
         "cpu_s": step.cpu_s,
         "peak_memory_mb": step.peak_memory_mb,
-    }
-
-
-def _since(began: Spent | None) -> dict[str, Any] | None:
-    """Return what the process took since then, for a receipt; None if there is no then."""
-    if began is None:
-        return None
-    now = Spent.now()
-    return {
-        "duration_s": round(now.clock - began.clock, 3),
-        "cpu_s": round(now.cpu - began.cpu, 3),
-        "peak_memory_mb": peak_memory_mb(),
     }

@@ -12,8 +12,9 @@ from scanned_rows import bar, showing
 
 from ingestion.cli.status import status_text
 from ingestion.jobs.audit.status import status
-from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.steps import Status
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner

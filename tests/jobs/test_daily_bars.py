@@ -18,11 +18,12 @@ from ingestion.base.errors import CatalogError, InputError, TvfeastError
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.cli.daily import flow_text
-from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.daily_bars import DailyRequest, DailyResult, fetch_daily
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.fetched_spans import asked_so_far
 from ingestion.jobs.ingest.unfinished_imports import half_imports
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project

@@ -14,9 +14,10 @@ import pytest
 from ingestion.base.errors import GateRefused, LakehouseLocked
 from ingestion.cli.daily import flow_text
 from ingestion.jobs.compute.local_features import local_features
-from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project

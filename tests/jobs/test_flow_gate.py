@@ -20,13 +20,14 @@ from ingestion.cli.daily import flow_text
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import local_features
-from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import verify_online
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import write_run_file
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project

@@ -18,12 +18,13 @@ from ingestion.cli.explain import explain_text
 from ingestion.formulas import FEATURES, LOCAL
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.local_features import backfill, local_features
-from ingestion.jobs.flow import Status, flow_data
+from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.missing_sessions import accept_hole
 from ingestion.jobs.ingest.scan import ScanRequest
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ingestion.base.errors import GateRefused, UnknownColumn
 from ingestion.cli.commands import cli
 from ingestion.cli.ingest import ingest_text
-from ingestion.jobs.flow import Status, flow_data
+from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
@@ -24,6 +24,7 @@ from ingestion.jobs.ingest.feature_ingest import (
     feature_ingest,
 )
 from ingestion.jobs.ingest.scan import ScanRequest, Scans
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from ingestion.catalog import UNIVERSE_MEMBERS, Listing, Universe
 from ingestion.cli.commands import cli
 from ingestion.cli.daily import flow_text
-from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.steps import Status
 from ingestion.lakehouse import list_parts, newest_between
 from ingestion.markets.universe import Market
 from ingestion.project import Project
