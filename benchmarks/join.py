@@ -43,13 +43,17 @@ def main() -> None:
         "--rows", type=int, nargs="+", default=[1_000_000, 4_500_000, 10_000_000], help="questions"
     )
     parser.add_argument(
-        "--stock-rows", type=int, default=1_000_000, help="questions for Feast's own store too"
+        "--stock-rows",
+        type=int,
+        default=1_000_000,
+        help="questions for Feast's own store and bare libraries too; 0 is none",
     )
     parser.add_argument("--folder", type=Path, help="where the files are, or are made and kept")
     arguments = parser.parse_args()
     days = arguments.days
     with _data(arguments.folder, days) as folder:
-        point_in_time(folder, days, arguments.stock_rows, _TTL_DAYS, arguments.repeat)
+        if arguments.stock_rows:
+            point_in_time(folder, days, arguments.stock_rows, _TTL_DAYS, arguments.repeat)
         for rows in arguments.rows:
             costs = measure(_CASES, folder, rows, arguments.repeat)
             print(f"\n{rows:,} × 14 from {days:,} days of 10,000 symbols")

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from ingestion.plugins.offline.lookup import (
     FOREVER,
     NEVER,
+    Best,
     Compact,
     Days,
     Integers,
@@ -47,7 +47,7 @@ from ingestion.plugins.offline.threads import blocks_of, in_threads
 _BLOCK = 1 << 16
 """Questions that are asked at a time."""
 
-_MANY = 1 << 20
+_MANY = 1 << 18
 """Rows that wait at most for a look at the questions, or an eighth of the open ones."""
 
 _SPAN_BITS = 16
@@ -124,7 +124,7 @@ class Instants:
         instants = np.empty_like(self.instant)
 
         def put(block: slice, in_block: Integers, place: Integers) -> None:
-            order[place] = in_block + block.start
+            order[place] = (in_block + block.start).astype(order.dtype)  # else it takes three times
             keys[place] = key[block].take(in_block)
             instants[place] = self.instant[block].take(in_block)
 
@@ -153,6 +153,12 @@ class Instants:
         oldest = self._span(np.array([max(instant, self._first)]))[0] >> _SPANS
         return int(self._begins[1 + oldest])
 
+    def until(self, place: int) -> int:
+        """Return an instant after which none of the first so many in order is asked."""
+        group = int(np.searchsorted(self._begins, place)) - 1  # the last one that begins before
+        end = self._first + (group << (_SPANS + self._shift)) - 1
+        return NEVER if group < 1 else min(end, self._last)
+
     def _span(self, instant: Integers) -> Integers:
         """Return which span of time each is in; ``NEVER`` in the first one."""
         since = (np.maximum(instant, self._first) - self._first).view(np.uint64)
@@ -174,6 +180,29 @@ def _ends(instant: Integers) -> tuple[int, int]:
     if not known.all():
         instant = instant[known]
     return int(instant.min(initial=FOREVER)), int(instant.max(initial=NEVER))
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Questions that were asked, and that a row to come may answer, or answer better."""
+
+    question: Compact
+    """Places in order, shape ``(k,)``."""
+    best: Best
+    """What they have so far."""
+
+    @staticmethod
+    def together(parts: Sequence[_Open]) -> _Open:
+        """Return all of them."""
+        none = np.empty(0, np.int64)
+        return _Open(
+            np.concatenate([none.astype(np.int32), *(part.question for part in parts)]),
+            Best(
+                np.concatenate([none, *(part.best.event for part in parts)]),
+                np.concatenate([none, *(part.best.created for part in parts)]),
+                np.concatenate([none, *(part.best.number for part in parts)]),
+            ),
+        )
 
 
 class AsOfJoin:
@@ -199,15 +228,13 @@ class AsOfJoin:
         if (self._key < 0).any():  # asked at no time, they have no answer
             self._instant = np.where(self._key < 0, NEVER, self._instant)
             self._key = np.maximum(self._key, 0)
-        self._number = np.empty(len(key), np.int64)
-        # Of open ones alone: memory that is never written to is none.
-        self._event = np.empty_like(self._number)
-        self._created = np.empty_like(self._number)
-        self._later = 0
-        self._asked = len(key)  # from this place on
-        self._open: Compact = np.empty(0, np.int32)  # of those that were asked
         self._keys = int(key.max(initial=-1)) + 1
         self._latest = int(self._instant.max(initial=NEVER))
+        self._number = self._instant
+        """Of closed questions the numbers of their rows, in the place of their instants."""
+        self._later = 0
+        self._asked = len(key)  # from this place on
+        self._open = _Open.together([])
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
 
@@ -228,54 +255,38 @@ class AsOfJoin:
         """
         self._waiting.append(rows)
         self._waiting_rows += len(rows.key)
-        # A look at the questions is worth it for as many rows. If these are many, they take too
-        # much memory, and too much of a core's cache, to wait for more.
-        still = len(self._open) + self._asked - self._instants.unknown
-        if self._waiting_rows >= min(still, max(still // 8, _MANY)):
+        # Each look asks the open questions again, which is worth it for an eighth as many rows. If
+        # there are few, rows wait until a core's cache is full of them.
+        still = len(self._open.question) + self._asked - self._instants.unknown
+        if self._waiting_rows >= min(still, max(len(self._open.question) // 8, _MANY)):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
         """Return the best rows of all that were offered; to be called once, at last."""
         self._look(NEVER)  # closes all that have a row
         self._number[: self._asked] = -1
+        self._number[self._open.question] = -1
         return Answers(self._number, self._order, self._later)
 
     def _look(self, newest_to_come: int) -> None:
         """Ask the rows that wait, for each open question, and close those that are done."""
         lookup = self._lookup()
         self._waiting, self._waiting_rows = [], 0
-
-        def ask(which: Integers) -> tuple[Compact, int]:
-            """Ask for questions that may have a row."""
-            instant = self._instant.take(which)  # takes half the time of indexing
-            if lookup is not None:
-                row = lookup.find(self._key.take(which).astype(np.int64), instant)
-                asked, row = _where(row >= 0, which, row)
-                self._keep_better(asked, lookup.rows, row)
-            event = self._event.take(which)
-            may = self._may_improve(instant, event, newest_to_come)
-            done, instant, event = which[~may], instant[~may], event[~may]
-            number, later = self._closed(
-                instant, event, self._created.take(done), self._number.take(done)
-            )
-            self._number[done] = number
-            return compact(which[may]), later
-
-        again = (self._open[block].astype(np.int64) for block in blocks_of(len(self._open), _BLOCK))
-        looked = [*in_threads(ask, again)]
+        ask_again = partial(self._ask_again, lookup, newest_to_come)
+        looked = [*in_threads(ask_again, blocks_of(len(self._open.question), _BLOCK))]
         if lookup is not None:
             ask_first = partial(self._ask_first, lookup, newest_to_come)
-            first = min(self._asked, self._instants.since(int(lookup.rows.event.min())))
+            first = min(self._asked, self._instants.since(lookup.oldest))
             blocks = blocks_of(self._asked - first, _BLOCK)
             looked += in_threads(
                 ask_first, (slice(first + each.start, first + each.stop) for each in blocks)
             )
             self._asked = first
-        self._open = np.concatenate([self._open[:0], *(still for still, _ in looked)])
+        self._open = _Open.together([still for still, _ in looked])
         self._later += sum(later for _, later in looked)
-        to_ask = self._instant[self._instants.unknown : self._asked]
         self._latest = max(
-            int(self._instant.take(self._open).max(initial=NEVER)), int(to_ask.max(initial=NEVER))
+            int(self._instant.take(self._open.question).max(initial=NEVER)),
+            self._instants.until(self._asked),
         )
 
     def _lookup(self) -> Lookup | None:
@@ -298,64 +309,52 @@ class AsOfJoin:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
         return rows if known.all() else rows.where(known)
 
-    def _ask_first(self, lookup: Lookup, newest_to_come: int, block: slice) -> tuple[Compact, int]:
+    def _ask_again(
+        self, lookup: Lookup | None, newest_to_come: int, block: slice
+    ) -> tuple[_Open, int]:
+        """Ask for questions that may have a row."""
+        question = self._open.question[block].astype(np.int64)
+        best = self._open.best.take(block)
+        instant = self._instant.take(question)  # takes half the time of indexing
+        if lookup is not None:
+            key = self._key.take(question).astype(np.int64)
+            best = best.or_better(lookup.find(key, instant))
+        return self._close(question, instant, best, newest_to_come)
+
+    def _ask_first(self, lookup: Lookup, newest_to_come: int, block: slice) -> tuple[_Open, int]:
         """Ask for questions that have no row yet; most close at once."""
-        instant, rows = self._instant[block], lookup.rows
-        row = lookup.find(self._key[block].astype(np.int64), instant)
-        none = np.flatnonzero(row < 0)
-        event, created, number = (
-            of_rows.take(row, mode="clip") for of_rows in (rows.event, rows.created, rows.number)
-        )
-        event[none], created[none], number[none] = NEVER, NEVER, -1
-        may = np.flatnonzero(self._may_improve(instant, event, newest_to_come))
-        self._event[block][may], self._created[block][may] = event[may], created[may]
-        kept = number[may]
-        number[may] = -1  # they close later
-        self._number[block], later = self._closed(instant, event, created, number)
-        self._number[block][may] = kept
-        return compact(may + block.start), later
+        instant = self._instant[block]
+        best = lookup.find(self._key[block].astype(np.int64), instant)
+        return self._close(block, instant, best, newest_to_come)
 
-    def _closed(
-        self, instant: Integers, event: Integers, created: Integers, number: Integers
-    ) -> tuple[Integers, int]:
-        """Return the answers to questions whose best rows these are, and how many came later."""
-        if self._ttl is not None:
-            number = np.where(self._reach(instant, event), number, -1)
-        return number, int(np.count_nonzero((number >= 0) & (created > instant)))
+    def _close(
+        self, question: slice | Integers, instant: Integers, best: Best, newest_to_come: int
+    ) -> tuple[_Open, int]:
+        """Close questions whose best rows no row to come can beat.
 
-    def _keep_better(self, question: Integers, rows: Rows, row: Compact) -> None:
-        """Give each question its row, unless it has a better one."""
-        event, kept = rows.event.take(row), self._event.take(question)
-        better = event > kept
-        tied = np.flatnonzero(event == kept)
-        if len(tied):
-            mine, theirs = row[tied], question[tied]
-            created, kept = rows.created[mine], self._created[theirs]
-            later = rows.number[mine] > self._number[theirs]
-            better[tied] = (created > kept) | ((created == kept) & later)
-        if not better.all():
-            question, row, event = question[better], row[better], event[better]
-        self._event[question] = event
-        self._created[question] = rows.created.take(row)
-        self._number[question] = rows.number.take(row)
-
-    def _may_improve(
-        self, instant: Integers, event: Integers, newest_to_come: int
-    ) -> NDArray[np.bool_]:
-        """Return for which questions, that have rows of such events, one to come may be better."""
-        may = self._reach(instant, newest_to_come)
-        may &= event <= newest_to_come
+        Returns
+        -------
+        tuple
+            Those that are open still, and of how many others the row was created later.
+        """
+        may = best.event <= newest_to_come
         may &= instant != NEVER
-        return may
+        later, number = best.created > instant, best.number
+        if self._ttl is not None:
+            may &= _reach(instant, newest_to_come, self._ttl)
+            valid = _reach(instant, best.event, self._ttl)
+            later &= valid
+            number = np.where(valid, number, -1)
+        still = np.flatnonzero(may)
+        places = still + question.start if isinstance(question, slice) else question[still]
+        opened = _Open(compact(places), best.take(still))
+        later[still], number[still] = False, instant[still]
+        self._number[question] = number
+        return opened, int(np.count_nonzero(later))
 
-    def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
-        """Return which instants are at most the TTL after an event."""
-        if self._ttl is None:
-            return np.ones(len(instant), dtype=bool)
-        # The first instants that there are have no TTL before them.
-        return np.maximum(instant, NEVER + self._ttl) - self._ttl <= event
 
-
-def _where(kept: NDArray[np.bool_], *arrays: NDArray[Any]) -> Sequence[NDArray[Any]]:
-    """Return some places of arrays: without a copy if these are all."""
-    return arrays if kept.all() else [array[kept] for array in arrays]
+def _reach(instant: Integers, event: int | Integers, ttl: int) -> NDArray[np.bool_]:
+    """Return which instants are at most the TTL after an event."""
+    # The first instants that there are have no TTL before them.
+    reach: NDArray[np.bool_] = np.maximum(instant, NEVER + ttl) - ttl <= event
+    return reach

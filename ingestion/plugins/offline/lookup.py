@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ _SPARSE = 4
 """A table of days and keys is worth it if a fourth of it is filled."""
 
 
+_FEW = 32
+"""To compare with so many days takes less time than to bisect, whose branches nobody foresees."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Feature rows as arrays of shape ``(m,)``, in any order."""
@@ -66,13 +70,65 @@ class Rows:
         return batches[0] if len(batches) == 1 else Rows(*map(np.concatenate, parts))
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best rows of some questions, shape ``(n,)``; ``NEVER`` and −1 where there is none."""
+
+    event: Integers
+    created: Integers
+    number: Integers
+
+    @staticmethod
+    def of(rows: Rows, row: Compact, event: Integers | None = None) -> Best:
+        """Take rows by their places; −1 is none.
+
+        Parameters
+        ----------
+        rows
+            The last one is what there is of none: see :func:`_with_none`.
+        event
+            Of these rows, if they were taken before.
+        """
+        return Best(
+            rows.event.take(row) if event is None else event,
+            rows.created.take(row),
+            rows.number.take(row),
+        )
+
+    def take(self, places: Integers | slice) -> Best:
+        """Return those of some of the questions."""
+        return Best(self.event[places], self.created[places], self.number[places])
+
+    def or_better(self, other: Best) -> Best:
+        """Return for each question the better one of two rows."""
+        better = other.event > self.event
+        tied = np.flatnonzero(other.event == self.event)
+        if len(tied):
+            mine, theirs = self.take(tied), other.take(tied)
+            later = theirs.number > mine.number
+            later &= theirs.created == mine.created
+            better[tied] = later | (theirs.created > mine.created)
+        return Best(
+            np.where(better, other.event, self.event),
+            np.where(better, other.created, self.created),
+            np.where(better, other.number, self.number),
+        )
+
+
+def _with_none(batches: list[Rows]) -> Rows:
+    """Return the rows of all batches, and behind them what is found where there is none."""
+    none, never = np.full(1, -1), np.full(1, NEVER)
+    return Rows.together([*batches, Rows(none, never, never, none)])
+
+
 class Lookup(Protocol):
     """Rows that can be asked."""
 
-    rows: Rows
+    oldest: int
+    """The first event."""
 
-    def find(self, key: Integers, instant: Integers) -> Compact:
-        """Return for each question the place of its best row; −1 if none was known by then."""
+    def find(self, key: Integers, instant: Integers) -> Best:
+        """Return for each question the best row that was known by then."""
 
 
 class Days:
@@ -88,16 +144,18 @@ class Days:
     """
 
     def __init__(self, days: list[Rows], keys: int) -> None:
-        self.rows = Rows.together(days)
+        self._rows = _with_none(days)
         self._keys = keys
         self._begin = np.array([each.event.min() for each in days])
-        kind = np.int32 if len(self.rows.key) <= np.iinfo(np.int32).max else np.int64
-        table = np.full((len(days) + 1, keys), -1, kind)
-        first = 0
-        for day, each in enumerate(days):
-            table[day + 1, each.key] = np.arange(first, first + len(each.key))
+        self.oldest = int(self._begin[0])
+        kind = np.int32 if len(self._rows.key) <= np.iinfo(np.int32).max else np.int64
+        table, first = np.empty((len(days) + 1, keys), kind), 0
+        table[0] = -1
+        for before, day, each in zip(table[:-1], table[1:], days, strict=True):
+            day[:] = before
+            day[each.key] = np.arange(first, first + len(each.key), dtype=kind)
             first += len(each.key)
-        self._table = np.maximum.accumulate(table, axis=0, out=table).ravel()
+        self._table = table.ravel()
 
     @staticmethod
     def fit(batches: list[Rows], keys: int) -> bool:
@@ -109,14 +167,32 @@ class Days:
             and all(int(np.bincount(batch.key).max()) == 1 for batch in batches)
         )
 
-    def find(self, key: Integers, instant: Integers) -> Compact:
+    def find(self, key: Integers, instant: Integers) -> Best:
         """Look in the day that had begun, and then in the one before."""
-        place = np.searchsorted(self._begin, instant, side="right") * self._keys + key
+        place = self._days_begun(instant)
+        place *= self._keys
+        place += key
         row: Compact = self._table.take(place)
+        event = self._rows.event.take(row)
         # Its row may have come later that day: the day before has what was known then.
-        early = np.flatnonzero((row >= 0) & (self.rows.event.take(row) > instant))
-        row[early] = self._table[place[early] - self._keys]
-        return row
+        early = np.flatnonzero(event > instant)
+        if len(early):
+            row[early] = self._table[place[early] - self._keys]
+            event[early] = self._rows.event[row[early]]
+        return Best.of(self._rows, row, event)
+
+    def _days_begun(self, instant: Integers) -> Integers:
+        """Return how many days had begun: questions that are asked together are of few of them."""
+        ends = np.array([instant.min(), instant.max()])
+        first, last = np.searchsorted(self._begin, ends, side="right").tolist()
+        if last - first > _FEW:
+            return np.searchsorted(self._begin, instant, side="right")
+        more = np.zeros(len(instant), np.uint8)
+        for begin in self._begin[first:last]:
+            more += instant >= begin
+        begun = more.astype(np.int64)
+        begun += first
+        return begun
 
 
 class Sorted:
@@ -129,11 +205,12 @@ class Sorted:
     """
 
     def __init__(self, rows: Rows, since: Integers, keys: int) -> None:
-        self.rows = rows
+        self._rows = _with_none([rows])
         self._scale = _Scale(keys, rows.event, since)
         self._since, self._best = _best_by_then(rows, since, self._scale)
+        self.oldest = int(rows.event.min())
 
-    def find(self, key: Integers, instant: Integers) -> Integers:
+    def find(self, key: Integers, instant: Integers) -> Best:
         """Bisect, in the order of the rows, which spares the processor's caches."""
         asked = self._scale(key, instant)
         order = order_of(asked)
@@ -143,7 +220,7 @@ class Sorted:
         found = (last >= 0) & (self._since[last] >= self._scale.begin(key[order]))
         row = np.empty_like(order)
         row[order] = np.where(found, self._best[last], -1)
-        return row
+        return Best.of(self._rows, row)
 
 
 class _Scale:
@@ -201,24 +278,27 @@ def _from_worst_to_best(rows: Rows, scale: _Scale) -> Integers:
     return order
 
 
-def order_of(code: Integers) -> Integers:
+def order_of(code: Integers | NDArray[np.unsignedinteger]) -> Integers:
     """Return the stable ascending order of integers that are not negative.
 
     NumPy sorts integers several times as fast as it finds their order, so each carries its place
-    in its low bits. What that cuts off is put in order after; little is left to do then.
+    in its low bits; in four bytes where that is enough. What that cuts off is put in order after;
+    little is left to do then.
     """
     bits = len(code).bit_length()
-    cut = max(int(code.max(initial=0)).bit_length() + bits - 63, 0)
-    packed = code >> cut
+    needed = int(code.max(initial=0)).bit_length() + bits
+    cut = max(needed - 63, 0)
+    packed: NDArray[Any] = (code >> cut).astype(np.uint32 if needed <= 32 else np.int64)
     packed <<= bits
-    packed |= np.arange(len(code))
+    packed |= np.arange(len(code), dtype=packed.dtype)
     packed.sort()
     packed &= (1 << bits) - 1
+    order: Integers = packed.astype(np.int64, copy=False)
     if cut:
-        nearly = code[packed]
+        nearly = code[order]
         if (nearly[1:] < nearly[:-1]).any():
-            return packed[np.argsort(nearly, kind="stable")]
-    return packed
+            return order[np.argsort(nearly, kind="stable")]
+    return order
 
 
 GroupOf = Callable[[slice], NDArray[np.unsignedinteger]]
@@ -242,7 +322,7 @@ def in_groups(
 ) -> None:
     """Put many into the order of their groups, a block at a time, by all cores.
 
-    Integers of one or two bytes are sorted by radix; within a group the order stays.
+    Within a group the order stays.
 
     Parameters
     ----------
@@ -255,10 +335,11 @@ def in_groups(
     begins = counts.T.cumsum().reshape(counts.T.shape).T - counts
 
     def put_block(number: int) -> None:
-        count = counts[number]
-        place = np.repeat(begins[number] - count.cumsum() + count, count)
+        group, count = group_of(blocks[number]), counts[number]
+        order = order_of(group)
+        place = (begins[number] - count.cumsum() + count).take(group.take(order))
         place += np.arange(len(place))
-        put(blocks[number], np.argsort(group_of(blocks[number]), kind="stable"), place)
+        put(blocks[number], order, place)
 
     for _ in in_threads(put_block, range(len(blocks))):
         pass
