@@ -6,7 +6,8 @@ number; *as recorded*, only rows count that had been created by then. A winner o
 is no answer, and neither is any other row then.
 
 1. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
-   of them for a look at all open questions: as many as these, or a million and an eighth of them.
+   of them for a look at the questions: as many as have no answer, or 262,144 and an eighth of the
+   open ones, which are asked again.
 2. Days of rows become a table of days and keys; other rows are sorted by both. Either leads a
    question to the best row that it can have (:mod:`ingestion.plugins.offline.lookup`).
 3. Questions are asked a block at a time: what is computed of them stays in a core's cache.
@@ -48,7 +49,8 @@ _BLOCK = 1 << 16
 """Questions that are asked at a time."""
 
 _MANY = 1 << 18
-"""Rows that wait at most for a look at the questions, or an eighth of the open ones."""
+"""Rows that wait at most for a look at the questions, or an eighth of the open ones. So many and
+their table fit into a core's cache."""
 
 _SPAN_BITS = 16
 _SPANS = 6
