@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,17 @@ from scipy import stats
 
 from ingestion.base.errors import InputError
 from ingestion.cli.commands import cli
+from ingestion.cli.factor import factor_command
 from ingestion.datasets import DataSet, Schedule, long_frame
 from ingestion.datasets.significance import newey_west_t, threshold
 from ingestion.jobs.audit.prune import not_needed
-from ingestion.jobs.factor.factor_report import FactorReport, FactorRequest, factor_report
+from ingestion.jobs.factor.commands import command_of
+from ingestion.jobs.factor.factor_report import (
+    HORIZONS,
+    FactorReport,
+    FactorRequest,
+    factor_report,
+)
 from ingestion.jobs.factor.tries import RECEIPT_FILE
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.project import Project
@@ -276,6 +284,31 @@ def test_bad_usage_ends_with_2(project: Project, words: list[str]):
     given = ["factor-report", "momentum_60d", "--from", "2021-01-04", "--to", "2021-02-26", *words]
     result = CliRunner().invoke(cli, given)
     assert getattr(result.exception, "exit_code", result.exit_code) == 2
+
+
+def test_the_command_on_a_page_asks_for_what_the_page_shows(made: FactorReport):
+    shown = replace(
+        made.request,
+        schedule=replace(made.request.schedule, every="week"),
+        horizons=(5, 20),
+        quantiles=3,
+        min_symbols=4,
+        entry="close",
+        known_at=made.known_at,
+        as_recorded=True,
+    )
+    for request in (made.request, shown):
+        _, _, *words = shlex.split(command_of(replace(made, request=request)))
+        found = factor_command.make_context("factor-report", words).params
+        asked = {name: getattr(request, name) for name in found.keys() & vars(request).keys()}
+        asked |= {name: getattr(request.schedule, name) for name in ("first", "last", "every")}
+        horizons = asked.pop("horizons")
+        assert found["horizons"] in (horizons, () if horizons == HORIZONS else None)
+        for name in asked.keys() - {"features", "out", "symbols"}:
+            assert found[name] == asked[name], name
+        assert [each.rpartition(":")[2] for each in found["features"]] == [
+            each.rpartition(":")[2] for each in request.features
+        ]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)

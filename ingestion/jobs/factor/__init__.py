@@ -5,4 +5,5 @@
 ``tries``          how many features were tried on this lakehouse
 ``factor_report``  the job; start reading there
 ``factor_page``    its page
+``commands``       the command that gives its figures again
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from ingestion.base.disk import replace_file
 from ingestion.base.instants import date_of_day
-from ingestion.jobs.factor.factor_report import MIN_SYMBOLS, QUANTILES, FactorReport
+from ingestion.jobs.factor.commands import command_of
+from ingestion.jobs.factor.factor_report import FactorReport
 from ingestion.jobs.factor.figures import Factor, Figure, OfHorizon
 from ingestion.project import Project
 from ingestion.report.contents import (
@@ -63,7 +63,7 @@ def factor_page(lakehouse: str, report: FactorReport) -> Report:
             _coverage(report),
             _tries(report),
         ],
-        command=_command(report),
+        command=command_of(report),
     )
 
 
@@ -128,7 +128,7 @@ def _coefficients(report: FactorReport) -> Section:
         head,
         cells,
         frozenset(range(2, len(head))),
-        f"{_command(report)} --json",
+        f"{command_of(report)} --json",
         "t: Newey and West (1987), over as many lags as labels overlap, at least "
         "⌊4 (dates / 100)^(2/9)⌋. No overlap: plain t of dates whose labels do not overlap.",
     )
@@ -144,7 +144,7 @@ def _coefficients(report: FactorReport) -> Section:
                 "value": [each.ic for each in of.horizons],
                 "note": [f"t {figure(each.t)}" for each in of.horizons],
             },
-            command=_command(report, of, "--json"),
+            command=command_of(report, of, "--json"),
             is_small=True,
         )
         for number, of in enumerate(report.factors)
@@ -176,7 +176,7 @@ def _decay(report: FactorReport) -> Section:
                 "note": [figure(ic) for ic in of.decay.ic],
             },
             note=_half_life(of),
-            command=_command(report, of, "--json"),
+            command=command_of(report, of, "--json"),
             is_small=True,
         )
         for number, of in enumerate(report.factors)
@@ -215,7 +215,7 @@ def _over_time(report: FactorReport) -> Section:
                     columns,
                     palette=[f"s{place}" for place in range(len(names))],
                     names=names,
-                    command=_command(report, of, "--json"),
+                    command=command_of(report, of, "--json"),
                 )
             )
     lead = "The sum so far: a straight line is a feature that works alike at all times."
@@ -250,14 +250,14 @@ def _quantiles(report: FactorReport) -> Section:
                         "value": [None if v is None else 100 * v for v in each.quantile_excess],
                         "note": [_percent(value) for value in each.quantile_excess],
                     },
-                    command=_command(report, of, "--json", each),
+                    command=command_of(report, of, "--json", each),
                     is_small=True,
                 )
             )
     head = ("feature", "universe", "horizon", *names, "spread", "its t")
     table = Table(
         "Forward return of each quantile, %", head, cells, frozenset(range(2, len(head))),
-        f"{_command(report)} --json",
+        f"{command_of(report)} --json",
     )  # fmt: skip
     lead = "The mean over dates of each date’s mean; the spread is the highest less the lowest."
     body: list[Table | Small] = (
@@ -281,7 +281,7 @@ def _turnover(report: FactorReport) -> Section:
     head = ("feature", "universe", "horizon", "lowest quantile", "highest", "rank autocorrelation")
     table = Table(
         "Turnover when a label is over", head, cells, frozenset(range(2, 6)),
-        f"{_command(report)} --json",
+        f"{command_of(report)} --json",
     )  # fmt: skip
     lead = (
         "The share of a quantile’s symbols that are new since the latest date whose labels are "
@@ -338,7 +338,7 @@ def _matrices(
                 _STEPS,
                 _PALETTE,
                 _MEANT,
-                command=_command(report, of, "--json"),
+                command=command_of(report, of, "--json"),
             )
         )
     lead = (
@@ -379,7 +379,7 @@ def _coverage(report: FactorReport) -> Section:
                     f"coverage-{number}", f"Rows with a value, {universe}", Kind.LINES,
                     Axis("date", "UTC"), Axis("rows with a value", "%"), columns,
                     palette=[f"s{place % 8}" for place in range(len(names))], names=names,
-                    command=f"{_command(report)} --json",
+                    command=f"{command_of(report)} --json",
                 )
             )  # fmt: skip
     reasons: list[Row] = [
@@ -437,27 +437,3 @@ def _thinned(size: int) -> Sequence[int]:
     """Return which of so many dates are drawn: the last one always."""
     step = -(-size // _POINTS) or 1
     return range((size - 1) % step, size, step)
-
-
-def _command(
-    report: FactorReport, of: Factor | None = None, more: str = "", one: OfHorizon | None = None
-) -> str:
-    """Return the command that gives these figures: of all factors, or one; of one horizon."""
-    names = [of.feature] if of else list(dict.fromkeys(each.feature for each in report.factors))
-    words = ["tvfeast", "factor-report", *names]
-    words += ["--from", day(report.first), "--to", day(report.last)]
-    if report.every != "session":
-        words += ["--every", report.every]
-    if report.entry != "open":
-        words += ["--entry", report.entry]
-    if report.candidates:
-        words += ["--candidates", str(report.candidates)]
-    for universe in [of.universe] if of and report.universes else report.universes:
-        words += ["--universe", universe]
-    if report.quantiles != QUANTILES:
-        words += ["--quantiles", str(report.quantiles)]
-    if report.min_symbols != MIN_SYMBOLS:
-        words += ["--min-symbols", str(report.min_symbols)]
-    for each in [one] if one else report.factors[0].horizons:
-        words += ["--horizon" if each.label.isdigit() else "--target", each.label]
-    return " ".join([*map(shlex.quote, words), *filter(None, [more])])

@@ -110,6 +110,7 @@ class FactorReport:
     warnings: tuple[str, ...]
     receipt: RunFile
     features: tuple[tuple[FeatureGroup, Column], ...] = field(repr=False)
+    request: FactorRequest = field(repr=False)
 
     @property
     def passing(self) -> list[str]:
@@ -214,6 +215,7 @@ def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
         warnings=tuple(_warnings(request, joined)),
         receipt=run.receipt,
         features=tuple(features),
+        request=request,
     )
     write_page(project, report)
     run.tell(tried=[each._asdict() for each in now], tried_so_far=tried, threshold=limit)
