@@ -9,8 +9,9 @@ Side by side in one run, each in a process of its own:
   computes the formulas, in their NumPy form, on as many bars, which lie in memory by symbol;
 - the formulas alone, from the same arrays: ours and those of :mod:`benchmarks.local_peers`.
 
-What is neither: bringing rows from dates to symbols and back on disk, because they do not fit in
-memory, the checks of the gate, the caches for the next days, and the receipt.
+Both take their memory as ours does. What is neither: bringing rows from dates to symbols and back
+on disk, because they do not fit in memory, the checks of the gate, the caches for the next days,
+and the receipt.
 
 First on real bars, cut from a file that is not part of the project, then on many random walks, with
 a year of history and with ten.
@@ -40,6 +41,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
+from ingestion.base.arrow import memory_of_the_system
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.panel import read_panel
@@ -82,6 +84,7 @@ class Cost(NamedTuple):
         return f"{self.wall / other.wall:.2f} × wall, {self.cpu / other.cpu:.2f} × CPU"
 
 
+@memory_of_the_system()
 def reading_and_writing(lakehouse: Path, out: Path) -> None:
     """Read all bars and write all features that lie there once more; prints what is not its own."""
     for part in list_parts(LocalDisk(lakehouse), OHLCV_1D):
@@ -97,6 +100,7 @@ def reading_and_writing(lakehouse: Path, out: Path) -> None:
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
+@memory_of_the_system()
 def arithmetic(lakehouse: Path) -> None:
     """Compute the formulas on as many bars as there are; prints what that takes.
 

@@ -8,6 +8,7 @@ with the universe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -315,7 +316,11 @@ class _Keys:
             )
 
     def finite(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        self.refuse(~np.isfinite(values), name, values, "every value must be a finite number")
+        # A finite sum has finite summands only, and takes a third of the time.
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_finite = math.isfinite(values.sum())
+        if not is_finite:
+            self.refuse(~np.isfinite(values), name, values, "every value must be a finite number")
         return values
 
     def refuse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -95,7 +96,19 @@ def ascends(rows: pa.Table, names: Sequence[str]) -> bool:
     names
         The key's columns, the first of them counting most. A null is above nothing.
     """
-    return rows.num_rows < 2 or _all(_rises(rows, names))
+    if rows.num_rows < 2:
+        return True
+    first = rows[names[0]].combine_chunks()
+    if any(first.equals(texts) for texts in tuple(_ascending)):
+        return True
+    if pa.types.is_string(first.type) and _all(_rises(rows, names[:1])):
+        _ascending.append(first)
+        return True
+    return _all(_rises(rows, names))
+
+
+_ascending: deque[pa.StringArray] = deque(maxlen=1)
+"""The texts that were last seen to ascend: most dates have the symbols of the date before."""
 
 
 def _rises(rows: pa.Table, names: Sequence[str]) -> pa.Array:
