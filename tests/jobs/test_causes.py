@@ -193,8 +193,10 @@ def test_a_bar_without_trades_in_the_window_is_a_cause(
 
 
 def test_the_newest_bars_tell_the_cause_that_all_bars_tell(project: Project) -> None:
-    causes, found = Causes(project.lakehouse, [SYMBOL], []), set()
-    for close in (*map(int, MARKET.closes[[20, 100]]), int(WRITTEN.timestamp())):
+    closes = [*map(int, MARKET.closes[[20, 100]]), int(WRITTEN.timestamp())]
+    formulas, found = [SHIPPED[name] for name in ("RSI", "Recommend.All")], set()
+    causes = Causes(project.lakehouse, [SYMBOL], formulas, (closes[0], closes[-1]))
+    for close in closes:
         pair = pa.table(
             {
                 "symbol": [SYMBOL],
@@ -205,10 +207,11 @@ def test_the_newest_bars_tell_the_cause_that_all_bars_tell(project: Project) -> 
                 "bars": [1 << 30],
             }
         )
-        for name in ("RSI", "Recommend.All"):
-            formula = SHIPPED[name]
+        alone = Causes(project.lakehouse, [SYMBOL], formulas, (close, close))
+        for formula in formulas:
             (told,) = causes.of(formula)(pair)
             at_close = datetime.fromtimestamp(close, UTC)
             assert cause_at(project.lakehouse, SYMBOL, at_close, formula, 1 << 30) == told
+            assert alone.of(formula)(pair) == [told]
             found.add(told)
     assert found == {Cause.HISTORY, Cause.SOURCE}

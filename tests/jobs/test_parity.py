@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -139,10 +140,14 @@ class Told(Progress):
 def test_it_reads_the_snapshots_of_the_dates_alone_and_says_how_far_it_is(
     lakehouse: Project, days: tuple[date, date], parts: int
 ) -> None:
-    told = Told()
-    with showing(lambda *_: told):
+    told = defaultdict[str, Told](Told)
+    with showing(lambda what, *_: told[what]):
         parity(lakehouse, ParityRequest(*days))
-    assert told.said == [("of", parts), ("done", parts), ("closed", 0)]
+    assert told["parity"].said == [("of", parts), ("done", parts), ("closed", 0)]
+    behind = told["dates of bars read"].said  # those behind what differs
+    assert behind[0] == ("of", None)
+    assert set(behind[1:-1]) == {("done", 1)}
+    assert behind[-1] == ("closed", 0)
     empty = Told()
     with (
         showing(lambda *_: empty),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import codes_in, to_numpy, to_objects
+from ingestion.base.arrow import codes_in, from_numpy, strings, to_numpy, to_objects
 from ingestion.base.instants import DAY, MICROSECONDS
+from ingestion.base.progress import watched
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.compute.pairs import Seen, bar_keys
-from ingestion.lakehouse import Lakehouse, by_date, days_back, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, days_back, read_current_of, utc_date
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
@@ -50,29 +51,58 @@ class Causes:
     Parameters
     ----------
     symbols
-        Those of which something differs; their bars are read.
+        Those of which something differs; so many of their bars are read as may decide.
+    formulas
+        Those whose values differ.
+    closes
+        Of the first and the last bar that differ, Unix s.
     broken
         The votes that follow another rule.
     """
 
     def __init__(
-        self, lakehouse: Lakehouse, symbols: Collection[str], broken: Iterable[VoteBreak]
+        self,
+        lakehouse: Lakehouse,
+        symbols: Collection[str],
+        formulas: Iterable[Formula],
+        closes: tuple[int, int],
+        broken: Iterable[VoteBreak] = (),
     ) -> None:
         self._broken = list(broken)
         names = sorted(symbols)
-        self._names = pa.array(names, pa.string())
-        days = by_date(list_parts(lakehouse, OHLCV_1D)).values() if names else ()
-        bars = [read_current_of(parts, OHLCV_1D, names, list(_COLUMNS)) for parts in days]
-        if not bars:
-            return
-        codes = np.concatenate([codes_in(self._names, day["symbol"]) for day in bars])
-        quiet = np.concatenate([day["volume"] for day in bars]) == 0
-        closes = np.concatenate([day["event_timestamp"].cast(pa.int64()) for day in bars])
-        keys = bar_keys(codes, closes // MICROSECONDS)
+        self._names = strings(names)
+        decide = max((max(_window(each), _needed(each)) for each in formulas), default=0)
+        read = list(self._read(lakehouse, names, decide, *closes)) if names else []
+        keys = np.concatenate([each for each, _ in read]) if read else np.empty(0, np.int64)
+        quiet = np.concatenate([each for _, each in read]) if read else np.empty(0, np.bool_)
         order = np.argsort(keys)
         self._keys = keys[order]
         self._quiet = np.r_[0, np.cumsum(quiet[order])]
         self._starts = np.searchsorted(self._keys, bar_keys(np.arange(len(names))))
+
+    def _read(
+        self, lakehouse: Lakehouse, names: list[str], decide: int, first: int, last: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """Yield the keys of bars, the newest dates first, and in which there were no trades.
+
+        Parameters
+        ----------
+        decide
+            After so many bars up to the first close a symbol has no more that matter.
+        """
+        lacks = np.full(len(names), decide)
+        days = days_back(lakehouse, OHLCV_1D, utc_date(last))
+        for day, parts in watched(days, "dates of bars read"):
+            wanted = np.flatnonzero(lacks > 0)
+            if day < utc_date(first) and not len(wanted):
+                return
+            rows = read_current_of(parts, OHLCV_1D, names, list(_COLUMNS))
+            codes = codes_in(self._names, rows["symbol"])
+            closes = to_numpy(rows["event_timestamp"]) // MICROSECONDS
+            yield bar_keys(codes, closes), to_numpy(rows["volume"]) == 0
+            lacks -= np.bincount(codes[closes <= first], minlength=len(lacks))
+            if day < utc_date(first) and 2 * len(wanted) < len(names):
+                names = self._names.take(from_numpy(wanted)).to_pylist()
 
     def of(self, formula: Formula) -> Callable[[pa.Table], list[str]]:
         """Return what says it of a formula's values.

@@ -105,7 +105,9 @@ def parity(
     """Compare each group of the scanner with its twin that is computed from bars; judges nothing.
 
     In memory are a month of snapshots, the bars that its performance columns need, and then one
-    column of all pairs. The time grows with the snapshots that are asked for.
+    column of all pairs, beside a number for each bar behind those that differ. The time grows with
+    the snapshots that are asked for; it does not with the bars that are older than any of these
+    needs.
 
     Raises
     ------
@@ -246,9 +248,11 @@ def _compare(
     compared: list[ColumnParity] = []
     broken: list[VoteBreak] = []
     differing: set[str] = set()
+    closes: list[int] = []
 
     def note(pairs: pa.Table) -> list[str]:
         differing.update(pairs["symbol"].to_pylist())
+        closes.extend(pc.min_max(pairs["bar_close"]).as_py().values())
         return [""] * pairs.num_rows
 
     rated = RatedBars(project.lakehouse)
@@ -260,7 +264,10 @@ def _compare(
             broken += rated.breaks(formula, pairs)
         if compared[number].beyond:
             columns.append(number, pairs)
-    causes = Causes(project.lakehouse, differing, broken)
+    if not differing:
+        return compared, broken
+    formulas = [project.formulas[twins.columns[number].name] for number in columns.numbers]
+    causes = Causes(project.lakehouse, differing, formulas, (min(closes), max(closes)), broken)
     for number, pairs in columns.drain():
         column = twins.columns[number]
         why = causes.of(project.formulas[column.name])
