@@ -15,7 +15,7 @@ another program) has the columns that its own schema says. From that follows:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -29,6 +29,7 @@ RECORD = "tvfeast.columns"
 """The metadata's key; the value is a JSON object, from each column's name to its type."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
+_TEXT = pa.string()
 _ARROWS = b"ARROW:schema"
 _MANY = 256
 _schemas: dict[tuple[bytes | None, ...], tuple[pq.ParquetSchema, pa.Schema]] = {}
@@ -205,11 +206,19 @@ def read_columns(
     stored, constants = stored or stored_columns(file), constants or {}
     if (fault := damage(stored)) is not None:
         raise CorruptPart(f"{path} {fault}; put the file back from a backup")
-    present = set(stored.names)
+    stored_names = stored.names
+    present = set(stored_names)
     names = list(dict.fromkeys(column.name for column in columns if column.name in present))
     groups = range(file.num_row_groups) if row_groups is None else row_groups
-    if content is not None and row_groups is None:
-        table = _read_with_texts(file, content, stored, names)
+    if content is not None and row_groups is None and len(present) == len(stored_names):
+        texts = [
+            column.name
+            for column in columns
+            if column.name in present
+            and column.type in (None, _TEXT)
+            and stored.field(column.name).type == _TEXT
+        ]
+        table = _read_with_texts(file, content, names, dict.fromkeys(texts))
     else:
         table = file.read_row_groups(groups, columns=names, use_threads=False)
     if (declared := _declared(tuple(columns))) is not None and table.schema.equals(declared):
@@ -227,32 +236,30 @@ _texts: dict[str, tuple[tuple[object, ...], pa.ChunkedArray]] = {}
 
 
 def _read_with_texts(
-    file: pq.ParquetFile, content: BinaryIO | pa.NativeFile, stored: pa.Schema, names: Sequence[str]
+    file: pq.ParquetFile,
+    content: BinaryIO | pa.NativeFile,
+    names: Sequence[str],
+    texts: Collection[str],
 ) -> pa.Table:
     """Read columns of all row groups; those of texts only if they lie there otherwise than last.
 
     A column that lies in the file in the same bytes, packed in the same way, is the same column.
     """
-    texts = [
-        name
-        for name in names
-        if stored.field(name).type == pa.string() and stored.names.count(name) == 1
-    ]
     lies = {name: _how_it_lies(file, content, name) for name in texts}
     before = {name: _texts.get(name, (None, None)) for name in texts}
     known = {name: before[name][1] for name in texts if lies[name] == before[name][0] is not None}
     others = [name for name in names if name not in known]
-    if others or not known:
-        groups = range(file.num_row_groups)
-        table = file.read_row_groups(groups, columns=others, use_threads=False)
+    if known and not others:
+        return pa.table(known)
+    groups = range(file.num_row_groups)
+    table = file.read_row_groups(groups, columns=others, use_threads=False)
     for name in texts:
         own = lies[name]
         if own is not None and name not in known:
             _texts[name] = own, table[name]
-    if not known:
-        return table
-    columns = [known[name] if name in known else table[name] for name in names]
-    return pa.Table.from_arrays(columns, names=names)
+    for name, column in known.items():
+        table = table.append_column(name, column)
+    return table.select(names)
 
 
 @lru_cache(maxsize=256)

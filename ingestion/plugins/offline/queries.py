@@ -165,8 +165,10 @@ def _encoded(
         key, created = codes[begin : begin + rows.num_rows], table.creations(rows)
         number = row_numbers(pieces[place], rows.num_rows)
         begin += rows.num_rows
+        if not np.all(known := table.is_known(created)):
+            key = np.where(known, key, -1)
         yield (
-            Rows(np.where(table.is_known(created), key, -1), table.events(rows), created, number),
+            Rows(key, table.events(rows), created, number),
             following[0].span[1] if following else NEVER,
         )
 
