@@ -107,9 +107,15 @@ def append_parts(
 def write_parquet(rows: pa.Table, path: Path) -> None:
     """Write a part's file.
 
-    Measured values hardly repeat: a dictionary of them costs half of the writing, and bytes.
+    Measured values hardly repeat, and nor do the symbols of a date that has one row for each: a
+    dictionary of them costs half of the writing, and bytes.
     """
-    repeating = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
+    repeating = [
+        field.name
+        for field in rows.schema
+        if not pa.types.is_floating(field.type)
+        and not (pa.types.is_string(field.type) and ascends(rows, [field.name]))
+    ]
     compression = "zstd" if rows.num_rows > _FEW else "none"
     pq.write_table(rows, path, compression=compression, use_dictionary=repeating)
 

@@ -128,10 +128,17 @@ def test_all_of_them_are_announced_and_synced_before_they_appear_and_their_folde
     assert {f"{OHLCV_1D.storage}/date=2021-03-0{n}" for n in (1, 2, 3)} <= set(told[there:])
 
 
-def test_measured_values_are_written_without_a_dictionary_that_nobody_needs(tmp_path: Path) -> None:
-    (part,) = append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(0, "B", "A")], "run")
-    group = pq.read_metadata(part.path).row_group(0)
-    chunks = [group.column(number) for number in range(group.num_columns)]
-    encoded = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
-    assert "symbol" in encoded
-    assert not encoded & {"open", "high", "low", "close", "volume", "split_ratio"}
+def test_what_does_not_repeat_is_written_without_a_dictionary(tmp_path: Path) -> None:
+    later = bars(0, "A", "B").set_column(
+        bars(0).schema.get_field_index("timestamp"), "timestamp", pa.array([1, 1])
+    )
+    several = [bars(0, "B", "A"), pa.concat_tables([bars(0, "B", "A"), later])]
+    encoded = []
+    for part in append_parts(LocalDisk(tmp_path), OHLCV_1D, several, "run"):
+        group = pq.read_metadata(part.path).row_group(0)
+        chunks = [group.column(number) for number in range(group.num_columns)]
+        encoded.append({chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page})
+    once, twice = encoded
+    assert "source" in once & twice
+    assert "symbol" in twice - once
+    assert not (once | twice) & {"open", "high", "low", "close", "volume", "split_ratio"}
