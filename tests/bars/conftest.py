@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from bars_tools import NOW, Import, Rows, Write
 
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from tests.bars import source_files
+from tests.bars.vendors import SYMBOLS
+from tests.conftest import SAMPLE
 
 
 @pytest.fixture
@@ -72,3 +77,19 @@ def world(
     monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
     at(source_files.NOW)
     return source_files.World(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bars() -> pa.Table:
+    """Return the sample's real bars of some stocks, with splits."""
+    table = pq.read_table(SAMPLE / "bars.parquet")
+    return table.filter(pc.is_in(table["symbol"], pa.array(SYMBOLS)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project of its own, which commands work on."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    folder = make_workspace(tmp_path / "workspace")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
+    return folder

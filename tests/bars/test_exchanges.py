@@ -13,12 +13,8 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
 
-from ingestion.base.errors import TvfeastError
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.commands import cli
-from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay.exchanges import (
@@ -32,6 +28,7 @@ from ingestion.replay.exchanges import (
 )
 from ingestion.replay.vendor import Fault, Reply
 from ingestion.sources import exchanges
+from tests.bars.vendors import fetch_from
 from tests.conftest import SAMPLE
 
 SERVERS: dict[str, type[ReplayExchange]] = {
@@ -90,24 +87,13 @@ def server(
 
 @pytest.fixture
 def fetch(
-    name: str, server: ReplayExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, server: ReplayExchange, folder: Path
 ) -> Callable[..., tuple[int, dict[str, Any]]]:
     """Run the command for tickers; its exit code, and its JSON or the error."""
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    folder = make_workspace(tmp_path / "workspace")
-    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
 
     def run(*tickers: str, since: str | None = None) -> tuple[int, dict[str, Any]]:
         symbols = [f"{name.upper()}:{ticker}" for ticker in tickers]
-        (folder / "c.json").write_text(json.dumps(symbols))
-        words = ["fetch-bars", "--source", name, "--candidates", str(folder / "c.json")]
-        words += ["--from", since] if since else []
-        result: Result = CliRunner().invoke(cli, [*words, "--json"])
-        told = json.loads(result.stdout) if result.stdout else {}
-        if isinstance(result.exception, TvfeastError):
-            return result.exception.exit_code, {**told, "error": str(result.exception)}
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result.exit_code, told
+        return fetch_from(folder, name, *symbols, since=since)
 
     return run
 

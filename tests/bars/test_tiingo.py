@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
 
 from ingestion.bars import fetching
-from ingestion.base.errors import TvfeastError
 from ingestion.catalog import DIVIDENDS, OHLCV_1D
-from ingestion.cli.commands import cli
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
-from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay.tiingo import ReplayTiingo
 from ingestion.replay.vendor import Reply
 from ingestion.replay.yahoo import Series
 from ingestion.sources.tiingo import ticker
-from tests.bars.test_yahoo import AAPL, EVENING, PAID, SYMBOLS, series_of
-from tests.conftest import SAMPLE
+from tests.bars.vendors import (
+    AAPL,
+    EVENING,
+    PAID,
+    SYMBOLS,
+    Fetch,
+    fetch_from,
+    series_of,
+    stored,
+)
 
 KEY = "7f3a9c41d5e86b20aa1479fe3bd26c58e0914b7d"
 NIGHT = EVENING + timedelta(hours=4)
 """Tiingo corrects for four hours."""
 SHW = "NYSE:SHW"
-
-
-@pytest.fixture(scope="module")
-def bars() -> pa.Table:
-    table = pq.read_table(SAMPLE / "bars.parquet")
-    return table.filter(pc.is_in(table["symbol"], pa.array(SYMBOLS)))
 
 
 @pytest.fixture
@@ -67,36 +63,10 @@ def tiingo(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    folder = make_workspace(tmp_path / "workspace")
-    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
-    return folder
-
-
-Fetch = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
 def fetch(folder: Path, tiingo: ReplayTiingo) -> Iterator[Fetch]:
     """Run the command; afterwards the key is in nothing that was printed or written."""
     printed: list[str] = []
-
-    def run(*symbols: str, since: str | None = "2021-02-01") -> tuple[int, dict[str, Any]]:
-        (folder / "c.json").write_text(json.dumps(symbols))
-        words = ["fetch-bars", "--source", "tiingo", "--candidates", str(folder / "c.json")]
-        words += ["--from", since] if since else []
-        result: Result = CliRunner().invoke(cli, [*words, "--json"])
-        printed.extend([result.output, result.stderr, repr(result.exception)])
-        assert not isinstance(result.exception, Exception) or isinstance(
-            result.exception, TvfeastError
-        ), result.exc_info
-        told = json.loads(result.stdout) if result.stdout else {}
-        if isinstance(result.exception, TvfeastError):
-            return result.exception.exit_code, {**told, "error": str(result.exception)}
-        return result.exit_code, told
-
-    yield run
+    yield partial(fetch_from, folder, "tiingo", printed=printed)
     assert KEY not in "".join(printed)
     assert not [path for path in written(folder) if KEY.encode() in path.read_bytes()]
     assert KEY not in f"{vars(tiingo)}"
@@ -104,12 +74,6 @@ def fetch(folder: Path, tiingo: ReplayTiingo) -> Iterator[Fetch]:
 
 def written(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def stored() -> pa.Table:
-    lakehouse = Project.from_environment().lakehouse
-    rows = read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D)
-    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
 
 
 def test_bars_splits_and_dividends_are_those_that_were_traded(fetch, bars, folder, tmp_path):

@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from ingestion.bars import fetching
-from ingestion.base.errors import TvfeastError
 from ingestion.catalog import DIVIDENDS, OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
-from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay.vendor import Fault
-from ingestion.replay.yahoo import NEW_YORK, ReplayYahoo, Series
+from ingestion.replay.yahoo import ReplayYahoo, Series
 from ingestion.sources.yahoo import ticker
-from tests.conftest import SAMPLE
-
-SYMBOLS = ["NASDAQ:AAPL", "NASDAQ:ODFL", "NYSE:SHW", "NYSE:BRK.B", "NASDAQ:KHC"]
-AAPL = SYMBOLS[0]
-EVENING = datetime(2021, 4, 12, 22, tzinfo=UTC)
-PRICES = ("open", "high", "low", "close")
-PAID = {  # as Alpha Vantage has them, per share of that day
-    "NASDAQ:AAPL": [("2020-02-07", 0.77), ("2020-05-08", 0.82), ("2020-11-06", 0.205)],
-    "NASDAQ:ODFL": [("2019-12-03", 0.17), ("2020-03-03", 0.23), ("2020-06-02", 0.15)],
-    "NYSE:SHW": [("2019-11-14", 1.13), ("2020-02-28", 1.34), ("2021-02-26", 1.65)],
-}
-
-
-@pytest.fixture(scope="module")
-def bars() -> pa.Table:
-    table = pq.read_table(SAMPLE / "bars.parquet")
-    return table.filter(pc.is_in(table["symbol"], pa.array(SYMBOLS)))
-
-
-def series_of(bars: pa.Table, symbol: str) -> Series:
-    rows = bars.filter(pc.equal(bars["symbol"], symbol)).to_pylist()
-    days = [datetime.fromtimestamp(row["timestamp"], ZoneInfo(NEW_YORK)).date() for row in rows]
-    listed = [
-        (day, *(row[name] for name in (*PRICES, "volume")))
-        for day, row in zip(days, rows, strict=True)
-    ]
-    splits = [
-        (day, row["split_ratio"] * 2, 2.0)  # 3 for 2 is 3:2
-        for day, row in zip(days, rows, strict=True)
-        if row["split_ratio"] != 1
-    ]
-    paid = [(date.fromisoformat(day), amount) for day, amount in PAID.get(symbol, [])]
-    return Series(listed, splits, paid)
+from tests.bars.vendors import (
+    AAPL,
+    EVENING,
+    PAID,
+    PRICES,
+    SYMBOLS,
+    Fetch,
+    fetch_from,
+    series_of,
+    stored,
+)
 
 
 @pytest.fixture
@@ -74,34 +48,8 @@ def yahoo(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    folder = make_workspace(tmp_path / "workspace")
-    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
-    return folder
-
-
-@pytest.fixture
-def fetch(folder: Path, yahoo: ReplayYahoo) -> Callable[..., tuple[int, dict[str, Any]]]:
-    """Run the command; its exit code, and its JSON or the error."""
-
-    def run(*symbols: str, since: str | None = "2021-02-01") -> tuple[int, dict[str, Any]]:
-        (folder / "c.json").write_text(json.dumps(symbols))
-        words = ["fetch-bars", "--source", "yahoo", "--candidates", str(folder / "c.json")]
-        words += ["--from", since] if since else []
-        result: Result = CliRunner().invoke(cli, [*words, "--json"])
-        told = json.loads(result.stdout) if result.stdout else {}
-        if isinstance(result.exception, TvfeastError):
-            return result.exception.exit_code, {**told, "error": str(result.exception)}
-        return result.exit_code, told
-
-    return run
-
-
-def stored() -> pa.Table:
-    lakehouse = Project.from_environment().lakehouse
-    rows = read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D)
-    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+def fetch(folder: Path, yahoo: ReplayYahoo) -> Fetch:
+    return partial(fetch_from, folder, "yahoo")
 
 
 def dividends(symbol: str) -> list[tuple[str, float]]:

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.feast_surface.repositories import Repository
+from tests.feast_surface.repositories import (
+    DAY,
+    MONDAY,
+    SYMBOL,
+    Repository,
+    price_file,
+    price_view,
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,3 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def repository(kind: str, tmp_path: Path) -> Repository:
     """An empty repository of the kind."""
     return Repository(kind, tmp_path / kind)
+
+
+@pytest.fixture
+def loaded(repository: Repository) -> Repository:
+    """The repository with one view, applied and materialized."""
+    repository.store.apply([SYMBOL, price_view(price_file(repository))])
+    repository.store.materialize(MONDAY - DAY, MONDAY + DAY)
+    return repository

@@ -20,14 +20,6 @@ from tests.feast_surface.repositories import (
 from tests.feast_surface.surface import surface
 
 
-@pytest.fixture
-def loaded(repository: Repository) -> Repository:
-    """The repository with one view, applied and materialized."""
-    repository.store.apply([SYMBOL, price_view(price_file(repository))])
-    repository.store.materialize(MONDAY - DAY, MONDAY + DAY)
-    return repository
-
-
 @surface("`feast apply` twice", remark="what is served stays")
 def test_a_second_apply_changes_nothing(loaded: Repository):
     before = {each.name: each.to_proto() for each in loaded.store.list_feature_views()}

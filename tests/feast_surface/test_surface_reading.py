@@ -18,19 +18,9 @@ from tests.feast_surface.repositories import (
     SYMBOL,
     Repository,
     instants,
-    price_file,
-    price_view,
     served,
 )
 from tests.feast_surface.surface import broken, surface
-
-
-@pytest.fixture
-def loaded(repository: Repository) -> Repository:
-    """The repository with one view, applied and materialized."""
-    repository.store.apply([SYMBOL, price_view(price_file(repository))])
-    repository.store.materialize(MONDAY - DAY, MONDAY + DAY)
-    return repository
 
 
 def asked(*symbols: str, at: Any = MONDAY, **columns: Any) -> pd.DataFrame:

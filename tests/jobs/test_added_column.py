@@ -34,6 +34,8 @@ from ingestion.project import Project
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 ADDED = "returns_1d"
 FORMER = replace(LOCAL_1D, features=tuple(c for c in LOCAL_1D.features if c.name != ADDED))
 SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL")
@@ -41,11 +43,6 @@ FIRST = datetime(2021, 3, 15, tzinfo=UTC)
 WRITTEN = datetime(2021, 5, 1, tzinfo=UTC)
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
 KEYS = ("symbol", "timestamp")
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

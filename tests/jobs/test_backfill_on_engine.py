@@ -23,14 +23,11 @@ from tests.jobs.test_further_bars import DAY, EVER, FIRST, SYMBOLS, World
 from tests.lakehouse.in_a_bucket import placed
 from tests.stores.failing_tasks import computed_by_task, computing_once, fill, kill
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 KEY = ("symbol", "timestamp")
 ROWS_PER_TASK = 100
 """Two symbols of 41 dates: three tasks."""
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def with_bars(folder: Path, patch: pytest.MonkeyPatch) -> World:

@@ -34,6 +34,8 @@ from ingestion.lakehouse import (
 )
 from ingestion.project import Project
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 SYMBOLS = ("BINANCE:BTCUSDT", "BINANCE:ETHUSDT")
 FIRST = datetime(2021, 3, 1, tzinfo=UTC)
 DAYS = 12
@@ -61,11 +63,6 @@ def gap(bars):
     """Return the open over the close of the bar before - 1."""
     return {body}
 '''
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def bars_of(days: range, created: datetime) -> pa.Table:

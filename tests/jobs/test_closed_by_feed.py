@@ -23,6 +23,8 @@ from ingestion.markets.hours import BarState
 from tests.conftest import QUICK
 from tests.declared import TV_TECHNICALS_1D
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 OPENED = "2021-03-03T14:30"
 """An ordinary session of New York: it closes at 21:00 UTC."""
 MODES = {
@@ -45,11 +47,6 @@ def snapshot(settings, scanner, at):
         feature_ingest(settings, FeatureIngestRequest(SOURCE, scanner=QUICK, refresh=True))
 
     return take
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.mark.parametrize(

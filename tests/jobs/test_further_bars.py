@@ -40,16 +40,13 @@ from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
 from tests.runs.test_records import QUIET_NS
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
 FIRST = date(2023, 1, 2)
 COIN = "BINANCE:BTCUSDT"
 SYMBOLS = (COIN, "NASDAQ:AAPL", "NASDAQ:MSFT", "NASDAQ:TSLA", "NYSE:JPM", "XX:ODD")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(autouse=True)

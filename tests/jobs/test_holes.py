@@ -25,16 +25,13 @@ from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 DAY = timedelta(days=1)
 LOST = date(2021, 4, 13)
 STOCKS = {"NASDAQ": 22, "NYSE": 34}
 COINS = {"BINANCE": 2, "COINBASE": 1}
 """Their bar of a date closes at the next midnight: an evening later."""
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from ingestion.project import Project
 from tests.conftest import MONDAY, QUICK, SAMPLE
 from tests.declared import LOCAL_1D
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 DAY = timedelta(days=1)
 LOST = date(2021, 4, 13)
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
@@ -39,11 +41,6 @@ FEW = [
     *("NASDAQ:AAPL", "NASDAQ:MSFT", "NASDAQ:TSLA", "NYSE:JPM", "NYSE:XOM", "NYSE:KO"),
     *("BINANCE:BTCUSDT", "BINANCE:ETHUSDT"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

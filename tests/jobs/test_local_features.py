@@ -39,16 +39,12 @@ from ingestion.runs.run import new_run_id
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM"]
 FIRST = datetime(2020, 8, 20, tzinfo=UTC)
 WRITTEN = datetime(2021, 5, 1, tzinfo=UTC)
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of parts a test; the processes that are killed write theirs to the disk."""
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -25,16 +25,13 @@ from ingestion.replay.panel import COLUMNS
 from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
 A, B, C = "NYSE:A", "NYSE:B", "NASDAQ:C"
 DAY = timedelta(days=1)
 ANYTHING = 0.01
 """A least coverage that lets symbols be absent."""
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 def of(symbol: str, **cells: object) -> dict:

@@ -25,13 +25,10 @@ from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import QUICK
 
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
+
 IBM = "NYSE:IBM"
 DAYS = [date(2021, 3, day) for day in (1, 2, 3, 4, 5, 8, 9)]
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 class World:
