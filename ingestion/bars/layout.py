@@ -101,8 +101,6 @@ def recognise_layout(path: Path, needed: Sequence[Role] = NEEDED) -> Layout:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder: name its files, such as {path}/*.csv")
-    if not path.exists():
-        raise InputError(f"{path} cannot be read: No such file or directory")
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind not in CSV | PARQUET:
         raise InputError(f"{path} is neither .csv nor .parquet")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
@@ -83,5 +85,9 @@ def reason_of(error: Exception) -> str:
     'No such file or directory'
     >>> reason_of(ValueError("no header"))
     'no header'
+    >>> reason_of(FileNotFoundError("Failed to open local file 'bars.parquet'. Detail: …"))
+    'No such file or directory'
     """
+    if isinstance(error, FileNotFoundError):  # PyArrow's has words of its own
+        return os.strerror(errno.ENOENT)
     return getattr(error, "strerror", None) or str(error)

@@ -145,7 +145,7 @@ def fetch_bars_command(
     duplicates: str,
     **arguments: Any,
 ) -> None:
-    """Load daily bars from a bar source of your own.
+    """Load daily bars from Yahoo, an exchange or your own source.
 
     A source is a file of feature_repo/sources/. Run again, it goes on where it was. Exit 3 if a
     request failed, rows were refused, or symbols have no bars there; exit 4 if nothing came.

@@ -313,6 +313,11 @@ def test_dates_the_wrong_way_round_are_refused(lakehouse: Project):
         backfill(lakehouse, date(2021, 1, 2), date(2021, 1, 1))
 
 
+def test_a_backfill_of_dates_before_the_first_bar_says_from_when_there_are_bars(loaded: Project):
+    with pytest.raises(InputError, match=r"closed by 2010-02-01: its bars are from 2020-08-20 to "):
+        backfill(loaded, date(2010, 1, 1), date(2010, 2, 1))
+
+
 def test_nothing_new_looks_at_nothing(lakehouse: Project, bars: pa.Table, at):
     load(lakehouse, bars, run_id="20200101T000000Z-earlier")
     at(WRITTEN + timedelta(hours=1))

@@ -115,7 +115,7 @@ def backfill(
     Raises
     ------
     InputError
-        If there are no bars, or the dates are the wrong way round.
+        If there are no bars until the last date, or the dates are the wrong way round.
     GateRefused
         If an import of bars is half done.
     LakehouseLocked
@@ -302,6 +302,11 @@ def _compute_all(
     if not everything:
         raise _no_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
+    if not bars:
+        raise InputError(
+            f"{lakehouse} has no bar that closed by {last}: its bars are from "
+            f"{everything[0].date} to {everything[-1].date}"
+        )
     # What is kept goes with the rows of all bars.
     keeps = last == date.max or (first <= everything[0].date and last >= everything[-1].date)
     attendance, symbols = Attendance(everything[0].date, everything[-1].date), SymbolTable()
