@@ -37,7 +37,7 @@ _MOST_OF_COLUMN = 3
         "verify",
         "verify --since 2021-04-01",
         "verify --online   # what is served, against the lakehouse",
-        "verify --lookahead",
+        "verify --lookahead --since 2021-04-01",
     ),
 )
 @click.option("--lookahead", is_flag=True, help="Prove that no feature of a bar looks past it.")
@@ -51,7 +51,10 @@ _MOST_OF_COLUMN = 3
 )
 @click.option("--reason", help="What became of it, and who says so.")
 @click.option(
-    "--since", type=DAY, show_default="all", help="Check parts and runs of this UTC date or later."
+    "--since",
+    type=DAY,
+    show_default="all",
+    help="Check parts and runs, or with --lookahead use bars, of this UTC date or later.",
 )
 @click.option("--all", "anew", is_flag=True, help="Read again receipts that are as they were.")
 @json_option
@@ -69,13 +72,18 @@ def verify_command(
     Exit 3 if one is wrong. Without an option, every file: its hash, schema, order, keys, date and
     values, and the receipts. That takes longer with each part; --since limits it. Receipts whose
     files are as an earlier check has left them are not read again; --all reads them.
+
+    --lookahead computes the features of 200 symbols 36 times. That takes longer with each bar;
+    --since limits it.
     """
     if lookahead + online + bool(accepted) > 1:
         raise InputError("verify one thing at a time: --lookahead, --online or --accept")
     if reason is not None and not accepted:
         raise InputError("--reason goes with --accept")
-    if (since or anew) and (lookahead or online or accepted):
-        raise InputError("--since and --all are of the check of files alone")
+    if anew and (lookahead or online or accepted):
+        raise InputError("--all is of the check of files alone")
+    if since and (online or accepted):
+        raise InputError("--since is of the check of files, and of --lookahead")
     project = this_project()
     if accepted:
         from ingestion.jobs.audit.verify_lakehouse import accept_losses
@@ -84,7 +92,7 @@ def verify_command(
     elif lookahead:
         from ingestion.jobs.compute.cross_section_proof import verify_project
 
-        proof = verify_project(project)
+        proof = verify_project(project, since or date.min)
         show(as_json, proof, lookahead_text)
         if not proof.passed:
             raise GateRefused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from target_bars import daily, sample_bars
 
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.progress import Progress, showing
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.datasets import forward_returns
 from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import verify_lakehouse
 from ingestion.jobs.serve.targets import LABEL_COLUMNS, read_bars, training_labels
-from ingestion.lakehouse import Lakehouse, LocalDisk, append_part, arrow_schema
+from ingestion.lakehouse import Lakehouse, LocalDisk, append_part, arrow_schema, list_parts
 from ingestion.lakehouse.parts import Part
 from ingestion.project import Project
 
@@ -205,8 +207,8 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
     write(empty, daily([10.0, 11.0, 12.0]))
     listed, moved = lookahead.list_parts, []
 
-    def moved_once(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
-        parts = listed(lakehouse, dataset)
+    def moved_once(lakehouse: Lakehouse, dataset: Dataset, since: date) -> list[Part]:
+        parts = listed(lakehouse, dataset, since)
         if not moved:
             last = parts[-1].path
             moved.append(last.rename(last.with_name("part-1.parquet")))
@@ -215,6 +217,27 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
     monkeypatch.setattr(lookahead, "list_parts", moved_once)
     assert verify_lakehouse(empty).passed
     assert moved
+
+
+def test_the_proof_can_be_limited_to_later_bars_and_says_how_far_it_is(empty: Project):
+    write(empty, daily([10.0, 11.0, 12.0, 13.0, 14.0, 15.0]))
+    told = Counter[str]()
+
+    class Told(Progress):
+        def start(self, total: int | None) -> None:
+            told["of"] = total or 0
+
+        def advance(self, number: int) -> None:
+            told["done"] += number
+
+    with showing(lambda *_: Told()):
+        whole = verify_lakehouse(empty)
+    assert told["of"] == told["done"] >= whole.recomputations
+    newest = list_parts(empty.lakehouse, OHLCV_1D)[-2].date
+    later = verify_lakehouse(empty, since=newest)
+    assert (whole.bars, later.bars, later.passed) == (6, 2, True)
+    with pytest.raises(InputError, match="no bars of 2030-01-01 or later"):
+        verify_lakehouse(empty, since=date(2030, 1, 1))
 
 
 def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Project, tmp_path: Path):

@@ -47,8 +47,13 @@ _DAY = timedelta(days=1)
 _CHANGE = "later days taken away"
 
 
-def verify_project(project: Project) -> LookaheadReport:
+def verify_project(project: Project, since: date = date.min) -> LookaheadReport:
     """Prove all formulas and all cross-sections of a project.
+
+    Parameters
+    ----------
+    since
+        UTC date of the first bars that formulas are proven on; of cross-sections a few days are.
 
     Raises
     ------
@@ -58,7 +63,7 @@ def verify_project(project: Project) -> LookaheadReport:
     if newest_part(project.lakehouse, OHLCV_1D) is None and project.catalog.cross_sections:
         report = NOTHING
     else:
-        report = verify_lakehouse(project)
+        report = verify_lakehouse(project, since=since)
     for group in project.catalog.cross_sections:
         report = with_cross_section(report, project, group)
     if not (report.bars or report.days):

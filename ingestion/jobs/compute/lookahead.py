@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
+from ingestion.base.progress import watched
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import BarFormula, compute, compute_local_features
@@ -105,9 +106,14 @@ class LookaheadReport:
 
 
 def verify_lakehouse(
-    project: Project, most_symbols: int = 200, formulas: Iterable[BarFormula] | None = None
+    project: Project,
+    most_symbols: int = 200,
+    formulas: Iterable[BarFormula] | None = None,
+    since: date = date.min,
 ) -> LookaheadReport:
     """Prove all formulas of a project, on its own bars.
+
+    The time grows with the bars of these symbols: each is computed some 40 times.
 
     Parameters
     ----------
@@ -115,17 +121,20 @@ def verify_lakehouse(
         Of how many symbols, spread over all exchanges.
     formulas
         Those to prove; all of the project if None.
+    since
+        UTC date of the first bars' closes; a formula begins there, as if nothing were before.
 
     Raises
     ------
     InputError
         If the lakehouse contains no bars.
     """
-    names = reading_again(lambda: _names(project.lakehouse))
+    names = reading_again(lambda: _names(project.lakehouse, since))
     if not names:
-        raise InputError(f"{project.lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
+        told = "no bars yet" if since == date.min else f"no bars of {since} or later"
+        raise InputError(f"{project.lakehouse} has {told}: run `tvfeast import-bars FILE`")
     chosen = spread(names, most_symbols)
-    bars = read_formula_bars(project.lakehouse, date.min, date.max, chosen)
+    bars = read_formula_bars(project.lakehouse, since, date.max, chosen)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     return verify_lookahead(
         bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", closes),
@@ -139,10 +148,10 @@ def computing(formulas: Iterable[BarFormula]) -> Compute:
     return lambda bars: compute(bars, wanted)
 
 
-def _names(lakehouse: Lakehouse) -> list[str]:
+def _names(lakehouse: Lakehouse, since: date) -> list[str]:
     """Return all symbols: on a Sunday the last dates have those of markets that never close."""
     names: set[str] = set()
-    for part in list_parts(lakehouse, OHLCV_1D):
+    for part in list_parts(lakehouse, OHLCV_1D, since):
         names.update(pc.unique(read_part(part, OHLCV_1D, ["symbol"])["symbol"]).to_pylist())
     return sorted(names)
 
@@ -226,7 +235,9 @@ def verify_lookahead(
     features = tuple(name for name in whole.column_names if name not in KEYS)
     leaks: dict[str, Leak] = {}
     recomputations = compared = 0
-    for trial in _trials(bars, layout, cuts, np.random.default_rng(seed)):
+    trials = _trials(bars, layout, cuts, np.random.default_rng(seed))
+    total = 1 + LAST_BARS + cuts + OTHER_FUTURES + len(LATER_SPLITS) + 2 * (len(layout.lengths) > 1)
+    for trial in watched(trials, "recomputations compared", total):
         if not len(trial.known):  # a lone bar that is cut off leaves nothing to compare
             continue
         expected = whole.take(pa.array(trial.known))
