@@ -329,6 +329,12 @@ def test_bars_become_features_and_a_training_set(run: Shell, tmp_path: Path):
     filled = json.loads(run("backfill", *span, "--json").out)
     assert filled["rows_written"] > 1_000
     assert run("materialize").code == 0
+    late = run(
+        "training-set", "--target", "fwd_return_5d", "--from", "2021-04-12", "--to", "2021-04-12"
+    )
+    assert (late.code, late.out) == (2, "")
+    assert " has a label (without: " in late.err
+    assert "no_full_window): give another --from or --to" in late.err
     done = run("training-set", "--target", "fwd_return_5d", *span, "--out", str(out), "--json")
     document = json.loads(done.out)
     assert document["rows"] == document["matched"] == filled["rows_written"]

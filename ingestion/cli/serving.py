@@ -356,6 +356,11 @@ def _labels(
     if span["first"] is None or span["last"] is None:
         raise InputError("--target needs --from DATE and --to DATE")
     made = training_labels(project, target, **span, symbols=symbols)
+    if not made.labels.table.num_rows:
+        raise InputError(
+            f"none of {counted(made.labels.decisions, 'decision')} has a label"
+            f"{_counts('without', made.labels.dropped)}: give another --from or --to"
+        )
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
     return made

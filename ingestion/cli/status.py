@@ -69,6 +69,7 @@ def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: 
     """
     from ingestion.jobs.audit.status import StatusLimits, status
     from ingestion.jobs.profiles import forget_profiles
+    from ingestion.lakehouse import list_dates
 
     if forgotten:
         receipt = forget_profiles(this_project(), forgotten)
@@ -77,7 +78,8 @@ def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: 
     project = this_project()
     report = status(project, StatusLimits(**arguments))
     printing.show(report, status_text, status_rows)
-    if report.bars.first is None and not any(group.newest for group in report.groups):
+    groups = project.catalog.groups
+    if report.bars.first is None and not any(list_dates(project.lakehouse, g) for g in groups):
         raise GateRefused(
             f"nothing is stored in {project.lakehouse}: run `tvfeast flow-data`, or go to the "
             "folder of your project"

@@ -34,7 +34,7 @@ EVENING = datetime(2021, 4, 16, 22, tzinfo=UTC)
 LISTED = date(2020, 10, 1)
 """When the youngest symbol began."""
 SYMBOLS = ["NASDAQ:AAPL", "XETR:SAP", "NYSE:YOUNG"]
-UNKNOWN, ELSEWHERE = "NASDAQ:NOBODY", "BITSTAMP:BTCUSD"
+UNKNOWN, ELSEWHERE, MISSPELT = "NASDAQ:NOBODY", "BITSTAMP:BTCUSD", "NASDQ:AAPL"
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -82,11 +82,12 @@ def history(tmp_path: Path, yahoo: ReplayYahoo, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_command_makes_ratings_of_every_day_and_a_page(history: Run, yahoo: ReplayYahoo):
-    code, told = history(*SYMBOLS, UNKNOWN, ELSEWHERE)
+    code, told = history(*SYMBOLS, UNKNOWN, ELSEWHERE, MISSPELT)
     assert code == 3
-    assert "2 of 5 symbols lack bars" in told["error"]
+    assert "3 of 6 symbols lack bars" in told["error"]
     covered = {each["symbol"]: each for each in told["coverage"]}
-    assert list(covered) == [*SYMBOLS, UNKNOWN, ELSEWHERE]
+    assert list(covered) == [*SYMBOLS, UNKNOWN, ELSEWHERE, MISSPELT]
+    assert covered[MISSPELT]["missing"].endswith(" knows NASDQ (did you mean NASDAQ?)")
     assert covered[UNKNOWN]["missing"] == "yahoo has no bars of it"
     assert covered[ELSEWHERE]["missing"].endswith(" knows BITSTAMP")
     for symbol in SYMBOLS[:2]:  # each session of the year has a rating: they were warmed up

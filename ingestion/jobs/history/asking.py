@@ -15,6 +15,7 @@ from ingestion.bars.precedence import Precedence
 from ingestion.bars.source import Source
 from ingestion.base import clock
 from ingestion.base.errors import InputError, NothingFetched
+from ingestion.base.wording import did_you_mean
 from ingestion.catalog import BarSource
 from ingestion.jobs.ingest.fetch_bars import FetchRequest, FetchResult, fetch_bars
 from ingestion.jobs.ingest.fetched_spans import Span, not_fetched
@@ -82,11 +83,12 @@ def fetch_missing(
         left = [symbol for symbol in left if symbol not in found.sources]
     found.missing = {symbol: why for symbol, why in found.missing.items() if symbol in left}
     names = ", ".join(source.name for source in sources)
-    found.missing |= {
-        symbol: f"no source of {names} knows {exchange_of(symbol)}"
-        for symbol in left
-        if symbol not in found.missing
-    }
+    known = {exchange for source in sources for exchange in source.exchanges}
+    for symbol in left:
+        if symbol not in found.missing:
+            exchange = exchange_of(symbol)
+            near = did_you_mean(exchange, known)
+            found.missing[symbol] = f"no source of {names} knows {exchange}{near}"
     return found
 
 
