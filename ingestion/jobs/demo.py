@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -208,6 +209,8 @@ def _load_bars(project: Project, sample: Path) -> str:
 def _where(project: Project, now: datetime) -> str:
     folder, tomorrow = project.folder, now + timedelta(days=1)
     candidates = shlex.quote(str(folder / CANDIDATES))
+    scripts = shlex.quote(sysconfig.get_path("scripts"))
+    path = "" if shutil.which("tvfeast") else f" PATH={scripts}:$PATH"
     return f"""
 Built in {folder}:
   {CANDIDATES}   whom it is about    feature_repo/groups    your groups
@@ -217,20 +220,20 @@ Built in {folder}:
   data/report.html       what to look at first      data/online.db         what is served now
 
 Go on from there:
-  export TVFEAST_PROJECT={shlex.quote(str(folder))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
-  .venv/bin/tvfeast select --by RSI --ascending --top 5
-  .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
-  .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
-  .venv/bin/tvfeast select --by tv_technicals_1w:RSI --min Recommend.All=0.1 --top 5
-  .venv/bin/tvfeast select --by target_upside --min tv_technicals_1d:Recommend.All=0.3 --top 5
-  .venv/bin/tvfeast select --universe {_UNIVERSE} --feature tv_analyst_1d:recommendation_mark
-  .venv/bin/tvfeast universe show {_UNIVERSE}
-  .venv/bin/tvfeast explain NASDAQ:AAPL RSI
-  .venv/bin/tvfeast status
+  export TVFEAST_PROJECT={shlex.quote(str(folder))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}{path}
+  tvfeast select --by RSI --ascending --top 5
+  tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
+  tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
+  tvfeast select --by tv_technicals_1w:RSI --min Recommend.All=0.1 --top 5
+  tvfeast select --by target_upside --min tv_technicals_1d:Recommend.All=0.3 --top 5
+  tvfeast select --universe {_UNIVERSE} --feature tv_analyst_1d:recommendation_mark
+  tvfeast universe show {_UNIVERSE}
+  tvfeast explain NASDAQ:AAPL RSI
+  tvfeast status
 
 … or with the sample's last evening, after you added a group or a formula, say (CONTRIBUTING.md):
   export TVFEAST_NOW={tomorrow:%Y-%m-%dT%H:%MZ} TVFEAST_SCANNER_URL=http://127.0.0.1:8787
-  .venv/bin/tvfeast replay-scanner &
-  .venv/bin/tvfeast flow-data --candidates {candidates}
-  .venv/bin/tvfeast select --top 5
+  tvfeast replay-scanner &
+  tvfeast flow-data --candidates {candidates}
+  tvfeast select --top 5
   kill %1"""

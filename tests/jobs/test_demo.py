@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shlex
 import shutil
@@ -112,11 +113,14 @@ def test_every_command_that_it_prints_gives_something(told: str, monkeypatch: py
         for program, *words in commands:
             if program == "export":
                 for setting in words:
-                    monkeypatch.setenv(*setting.split("=", 1))
+                    name, value = setting.split("=", 1)
+                    monkeypatch.setenv(name, value.replace("$PATH", os.environ["PATH"]))
             elif words[0] == "replay-scanner":
                 replay = background.enter_context(ReplayScanner(Panel.from_folder(SAMPLE)))
                 monkeypatch.setenv("TVFEAST_SCANNER_URL", replay.url)  # 8787 may not be free
             elif program != "kill":
+                assert program == "tvfeast"
+                assert shutil.which(program), "it is found wherever the reader is"
                 done = CliRunner().invoke(cli, words, catch_exceptions=False)
                 assert (done.exit_code, done.stderr) == (0, ""), words
                 if words[0] == "select":
