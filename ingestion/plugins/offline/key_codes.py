@@ -72,21 +72,20 @@ class KeyCodes:
 
 def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Return each value's place among the sorted distinct ones, and those."""
-    encoded = _encoded(column).unify_dictionaries()
-    codes = np.empty(len(column), np.int32)
-    if not encoded.num_chunks:
-        return codes, pa.nulls(0, encoded.type.value_type)
-    values = encoded.chunk(0).dictionary
-    by_value = pc.array_sort_indices(values)
-    # One more for −1, the null. Arrow's codes have four bytes, too.
-    rank = np.full(len(values) + 1, -1, np.int32)
-    rank[to_numpy(by_value)] = np.arange(len(values))
+    encoded, codes = _encoded(column), np.empty(len(column), np.int32)
+    kinds = [chunk.dictionary for chunk in encoded.chunks]
+    values = pa.chunked_array(kinds, encoded.type.value_type).unique()
+    values = values.take(pc.array_sort_indices(values))
     begin = 0
     for chunk in encoded.chunks:
-        places = to_numpy(chunk.indices, null=-1)
-        rank.take(places, mode="wrap", out=codes[begin : begin + len(places)])
-        begin += len(places)
-    return codes, values.take(by_value)
+        # One more for −1, the null.
+        found = to_numpy(pc.index_in(chunk.dictionary, value_set=values), null=-1)
+        rank = np.append(found, np.int32(-1))
+        rank.take(
+            to_numpy(chunk.indices, null=-1), mode="wrap", out=codes[begin : begin + len(chunk)]
+        )
+        begin += len(chunk)
+    return codes, values
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
