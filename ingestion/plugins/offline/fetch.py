@@ -145,7 +145,7 @@ def fetch(
     files
         By their own numbers.
     chosen
-        Its rows are used up.
+        Its rows and places are used up.
     ahead
         By the file's number, the columns of all rows, where they have been read; used up, too.
 
@@ -176,7 +176,7 @@ def fetch(
     wanted = np.flatnonzero(chosen.counts).tolist() if columns else []
     for _ in watched(source.at_once(get, wanted), "files joined", len(wanted)):
         pass
-    chosen.rows = chosen.rows[:0].copy()  # memory that is needed now
+    chosen.rows = chosen.place = chosen.rows[:0].copy()  # memory that is needed now
     return answer.columns()
 
 
@@ -277,6 +277,7 @@ class Gathered:
 
         self._each_block(mark)
         self._null = self._null[:, :0].copy()  # memory that is needed now
+        self._place = self._place.astype(np.int64)  # once, not anew for each column
         spares: dict[int, pa.Buffer] = {}
         columns = {
             values.name: self._ordered(values, pa.py_buffer(bits), spares)
