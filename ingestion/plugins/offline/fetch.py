@@ -176,7 +176,7 @@ def fetch(
     wanted = np.flatnonzero(chosen.counts).tolist() if columns else []
     for _ in watched(source.at_once(get, wanted), "files joined", len(wanted)):
         pass
-    chosen.rows = chosen.place = chosen.rows[:0].copy()  # memory that is needed now
+    chosen.rows = chosen.place = no_places(0)  # memory that is needed now
     return answer.columns()
 
 
