@@ -345,6 +345,8 @@ def training_set_command(
         decided = result.rows + result.outside
         warning = survivors_warning(result.of_members, result.unknown, decided)
         click.echo(f"warning: {warning}", err=True)
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
     show(as_json, result, lambda result: training_text(result, made))
 
 

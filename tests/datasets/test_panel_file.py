@@ -183,6 +183,13 @@ def test_the_command_writes_weeks_without_feast(project: Project, tmp_path: Path
     }
 
 
+def test_a_symbol_that_is_asked_for_and_has_no_row_is_named(project: Project, tmp_path: Path):
+    request = PanelRequest(MARCH, tmp_path / "panel.parquet", symbols=["NASDAQ:APPL", *OWN])
+    survivors, unknown = write_panel(project, request).warnings
+    assert survivors.startswith("survivors")
+    assert unknown == "no feature was known of NASDAQ:APPL (did you mean NASDAQ:AAPL?)"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -220,12 +220,18 @@ class TestOut:
         assert synced == [(False, False), (False, False), (True, True)]
 
 
-def test_labels_without_features_are_kept_and_counted(week: Project, tmp_path: Path):
-    frame = pd.DataFrame({"symbol": ["X:GONE", "NASDAQ:AAPL"], "event_timestamp": [FRIDAY] * 2})
+def test_labels_without_features_are_kept_counted_and_their_symbols_named(
+    week: Project, tmp_path: Path
+):
+    symbols = ["X:GONE", "NASDAQ:AAPL", "NASDAQ:APPL"]
+    frame = pd.DataFrame({"symbol": symbols, "event_timestamp": [FRIDAY] * 3})
     path = tmp_path / "labels.parquet"
     frame.to_parquet(path)
     result = training_set(week, TrainingSetRequest(path, tmp_path / "out.parquet"))
-    assert (result.rows, result.matched) == (2, 1)
+    assert (result.rows, result.matched) == (3, 1)
+    assert result.warnings == (
+        "no feature was known of NASDAQ:APPL (did you mean NASDAQ:AAPL?), X:GONE",
+    )
 
 
 def bad(folder: Path, frame: pd.DataFrame) -> Path:

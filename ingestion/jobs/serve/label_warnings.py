@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
-from ingestion.base.wording import counted, some_of
+from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.datasets import DropReason, Labels
 
 _NAMED = 5
@@ -34,6 +34,13 @@ def survivors_warning(name: str, unknown: int, decisions: int) -> str:
         "today, what was delisted before is missing, and returns measured on them are too good: "
         "`tvfeast universe import` loads dated membership"
     )
+
+
+def nothing_known_warning(without: Collection[str], others: Collection[str]) -> str:
+    """Return the warning about symbols of which a set has no value; others have some."""
+    names = sorted(without)
+    told = [name + did_you_mean(name, others) for name in names[:_NAMED]]
+    return f"no feature was known of {some_of([*told, *names[_NAMED:]], _NAMED)}"
 
 
 def warnings_of(

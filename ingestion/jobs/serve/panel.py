@@ -25,6 +25,7 @@ from ingestion.datasets.questions import Questions
 from ingestion.datasets.schedule import Schedule
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.looking import one_look
+from ingestion.jobs.serve.label_warnings import nothing_known_warning
 from ingestion.jobs.serve.provenance import origin, parts_read, spans_of
 from ingestion.jobs.serve.registered import references
 from ingestion.jobs.serve.show_universe import membership_of
@@ -150,6 +151,10 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
                 f"nobody to ask about at any of {counted(len(decisions), 'decision')}: "
                 f"{'; '.join(warnings) or 'no symbol had a value then'}"
             )
+        if request.symbols is not None and counts.matched < counts.rows:
+            there = reading_again(lambda: _with_rows(project, request, groups))
+            if without := {*request.symbols} - there:
+                warnings.append(nothing_known_warning(without, there))
         file.record(
             kind="panel",
             **origin(project, run.id, features),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import FeastRepositoryError, InputError
@@ -19,6 +22,7 @@ from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
+from ingestion.jobs.serve.label_warnings import nothing_known_warning
 from ingestion.jobs.serve.provenance import origin as made_by
 from ingestion.jobs.serve.provenance import parts_read, spans_of
 from ingestion.jobs.serve.registered import Reference, Registered
@@ -31,7 +35,6 @@ from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 RECEIPT_FILE = "training_set.json"
 _KEYS = ["symbol", "event_timestamp"]
@@ -86,6 +89,7 @@ class TrainingSetResult:
     """Labels at whose time it is not known who was in the universe; they are kept."""
     of_members: str | None = None
     """The universe."""
+    warnings: tuple[str, ...] = ()
 
 
 def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetResult:
@@ -176,7 +180,9 @@ def _make(
     if request.ages:
         labels = _with_ages(project, labels, keys, wanted, request.as_recorded, known_at)
     counts = retrieval.counts
-    matched = _matched(answer.select(names))
+    has_value = _has_value(answer.select(names))
+    matched = pc.sum(has_value).as_py() or 0
+    warnings = tuple(_warnings(labels["symbol"], has_value))
     with SetFile(request.out, labels.schema, run.id) as file:
         file.write(labels)
         file.record(
@@ -195,7 +201,7 @@ def _make(
         )
     run.tell(fingerprint=file.provenance["fingerprint"], provenance=str(json_beside(file.place)))
     run.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
-    run.tell(outside=outside, unknown=unknown, known_at=known_at)
+    run.tell(outside=outside, unknown=unknown, known_at=known_at, warnings=warnings)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
@@ -209,6 +215,7 @@ def _make(
         outside=outside,
         unknown=unknown,
         of_members=request.universe,
+        warnings=warnings,
     )
 
 
@@ -281,7 +288,6 @@ def _with_ages(
 ) -> pa.Table:
     """Add how old each group's row was at the label's time, in seconds; null without a row."""
     import numpy as np
-    import pyarrow as pa
 
     instants = np.asarray(keys["event_timestamp"].astype("int64"), dtype=np.int64)
     symbols = keys["symbol"].tolist()
@@ -300,19 +306,22 @@ def _with_ages(
     return labels
 
 
-def _matched(features: pa.Table) -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    there = pa.array([False] * features.num_rows, pa.bool_())
+def _has_value(features: pa.Table) -> pa.ChunkedArray:
+    """Return which rows have at least one feature's value."""
+    there = pa.chunked_array([pa.repeat(pa.scalar(False), features.num_rows)])
     for column in features.columns:
         there = pc.or_(there, pc.is_valid(column))
-    return int(pc.sum(there).as_py() or 0)
+    return there
+
+
+def _warnings(symbols: pa.ChunkedArray, has_value: pa.ChunkedArray) -> Iterator[str]:
+    there = {*symbols.filter(has_value).unique().to_pylist()}
+    if without := {*symbols.unique().to_pylist()} - there:
+        yield nothing_known_warning(without, there)
 
 
 def _read(path: Path) -> pa.Table:
     import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -326,8 +335,6 @@ def _read(path: Path) -> pa.Table:
 
 
 def _checked(origin: str, labels: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
     for key in _KEYS:
         if key not in labels.column_names:
             raise InputError(
