@@ -181,8 +181,8 @@ def memory_of_the_system() -> Iterator[None]:
 
     Arrow's own pool returns large blocks at once, and GNU's C library what is free at the end of
     its heap; the kernel clears each page again that it hands out. Where arrays of some megabytes
-    come and go all the time, that is a fifth of the CPU time. What the C library keeps stays with
-    the process afterwards: :data:`_KEPT` bytes at most.
+    come and go all the time, that is a good part of the CPU time. What the C library keeps stays
+    with the process afterwards: :data:`_KEPT` bytes at most.
 
     Examples
     --------
