@@ -42,6 +42,7 @@ from ingestion.plugins.offline.lookup import (
     counts_of,
     in_groups,
     no_places,
+    oldest_valid,
 )
 from ingestion.plugins.offline.threads import blocks_of, in_threads
 
@@ -343,8 +344,9 @@ class AsOfJoin:
         may &= instant != NEVER
         later, number = best.created > instant, best.number
         if self._ttl is not None:
-            may &= _reach(instant, newest_to_come, self._ttl)
-            valid = _reach(instant, best.event, self._ttl)
+            oldest = oldest_valid(instant, self._ttl)
+            may &= oldest <= newest_to_come
+            valid = oldest <= best.event
             later &= valid
             number = np.where(valid, number, -1)
         still = np.flatnonzero(may)
@@ -353,10 +355,3 @@ class AsOfJoin:
         later[still], number[still] = False, instant[still]
         self._number[question] = number
         return opened, int(np.count_nonzero(later))
-
-
-def _reach(instant: Integers, event: int | Integers, ttl: int) -> NDArray[np.bool_]:
-    """Return which instants are at most the TTL after an event."""
-    # The first instants that there are have no TTL before them.
-    reach: NDArray[np.bool_] = np.maximum(instant, NEVER + ttl) - ttl <= event
-    return reach

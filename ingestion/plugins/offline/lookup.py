@@ -46,6 +46,22 @@ _FEW = 32
 """To compare with so many days takes less time than to bisect, whose branches nobody foresees."""
 
 
+def oldest_valid(instant: Integers, ttl: int) -> Integers:
+    """Return the oldest event that is valid at each instant, by the TTL in µs, inclusive."""
+    # The first instants that there are have no TTL before them.
+    return np.maximum(instant, NEVER + ttl) - ttl
+
+
+def wins_tie(
+    created: Integers, number: Integers, than_created: Integers, than_number: Integers
+) -> NDArray[np.bool_]:
+    """Return which rows are better than others of the same events."""
+    wins: NDArray[np.bool_] = number > than_number
+    wins &= created == than_created
+    wins |= created > than_created
+    return wins
+
+
 @dataclass(frozen=True)
 class Rows:
     """Feature rows as arrays of shape ``(m,)``, in any order."""
@@ -105,9 +121,7 @@ class Best:
         tied = np.flatnonzero(other.event == self.event)
         if len(tied):
             mine, theirs = self.take(tied), other.take(tied)
-            later = theirs.number > mine.number
-            later &= theirs.created == mine.created
-            better[tied] = later | (theirs.created > mine.created)
+            better[tied] = wins_tie(theirs.created, theirs.number, mine.created, mine.number)
         return Best(
             np.where(better, other.event, self.event),
             np.where(better, other.created, self.created),

@@ -15,7 +15,15 @@ from itertools import pairwise
 import numpy as np
 
 from ingestion.plugins.offline.join import Answers, Instants
-from ingestion.plugins.offline.lookup import FOREVER, NEVER, Compact, Integers, Rows
+from ingestion.plugins.offline.lookup import (
+    FOREVER,
+    NEVER,
+    Compact,
+    Integers,
+    Rows,
+    oldest_valid,
+    wins_tie,
+)
 
 _AT_ONCE = 64
 """Questions at each instant, on average, from which on a sweep is worth it."""
@@ -192,8 +200,7 @@ class Sweep:
         """Return how old an answer may be at most at each instant."""
         if self._ttl is None:
             return np.full(len(instant), NEVER)
-        # The first instants that there are have no TTL before them.
-        return np.maximum(instant, NEVER + self._ttl) - self._ttl
+        return oldest_valid(instant, self._ttl)
 
 
 class _Best:
@@ -213,9 +220,10 @@ class _Best:
         better = rows.event > kept
         if not better.all():
             tied = np.flatnonzero(rows.event == kept)
-            mine, theirs = rows.created[tied], self.created[rows.key[tied]]
-            higher = rows.number[tied] > self.number[rows.key[tied]]
-            better[tied] = (mine > theirs) | ((mine == theirs) & higher)
+            key = rows.key[tied]
+            better[tied] = wins_tie(
+                rows.created[tied], rows.number[tied], self.created[key], self.number[key]
+            )
             rows = rows.where(better)
         # The last one of a key's stays, which is its best.
         self.event[rows.key] = rows.event
