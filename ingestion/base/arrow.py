@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,6 +168,18 @@ def to_rows(table: pa.Table) -> list[dict[str, Any]]:
     names = table.column_names
     columns = [to_objects(column) for column in table.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def has_value(rows: pa.Table) -> pa.ChunkedArray:
+    """Return which rows have a value in at least one column.
+
+    Examples
+    --------
+    >>> has_value(pa.table({"RSI": [1.5, None], "ADX": pa.nulls(2)})).to_pylist()
+    [True, False]
+    """
+    # A table without columns has none; `pa.scalar` would import pandas.
+    return reduce(pc.or_, map(pc.is_valid, [pa.nulls(rows.num_rows), *rows.columns]))
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:

@@ -16,7 +16,7 @@ from ingestion.cli.options import (
     json_option,
     known_at_option,
 )
-from ingestion.cli.output import figure, minute, show
+from ingestion.cli.output import figure, minute, show, warn
 from ingestion.cli.tables import table
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def factor_command(
         **arguments,
     )
     report = factor_report(this_project(), request)
-    for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    warn(report.warnings)
     show(as_json, report, factor_text)
 
 

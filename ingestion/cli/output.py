@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +25,12 @@ class Output:
     """Whether that is its JSON object."""
     document: dict[str, Any] = field(default_factory=dict)
     """That object, printed or not."""
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings, each in a line of its own, beside the result."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def show(as_json: bool, result: ResultT, text: Callable[[ResultT], str]) -> None:

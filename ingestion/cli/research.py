@@ -17,7 +17,7 @@ from ingestion.cli.options import (
     json_option,
     known_at_option,
 )
-from ingestion.cli.output import minute, show
+from ingestion.cli.output import minute, show, warn
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.panel import PanelResult
@@ -80,8 +80,7 @@ def panel_command(as_json: bool, candidates: Path | None, **arguments: Any) -> N
     symbols = symbols_of(candidates, arguments["universe"])
     request = PanelRequest(schedule=schedule, symbols=symbols, **arguments)
     result = write_panel(this_project(), request)
-    for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    warn(result.warnings)
     show(as_json, result, panel_text)
 
 

@@ -22,7 +22,7 @@ from ingestion.cli.options import (
     json_option,
     known_at_option,
 )
-from ingestion.cli.output import age, minute, show
+from ingestion.cli.output import age, minute, show, warn
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
@@ -343,10 +343,8 @@ def training_set_command(
         from ingestion.jobs.serve.label_warnings import survivors_warning
 
         decided = result.rows + result.outside
-        warning = survivors_warning(result.of_members, result.unknown, decided)
-        click.echo(f"warning: {warning}", err=True)
-    for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        warn([survivors_warning(result.of_members, result.unknown, decided)])
+    warn(result.warnings)
     show(as_json, result, lambda result: training_text(result, made))
 
 
@@ -363,8 +361,7 @@ def _labels(
             f"none of {counted(made.labels.decisions, 'decision')} has a label"
             f"{_counts('without', made.labels.dropped)}: give another --from or --to"
         )
-    for warning in made.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    warn(made.warnings)
     return made
 
 

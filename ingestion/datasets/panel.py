@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base import columns
+from ingestion.base.arrow import has_value
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import to_micros
 from ingestion.catalog import FeatureGroup
@@ -150,7 +151,7 @@ def panel(
     for rows in answers(
         lakehouse, features, slices, known_at=known_at, as_recorded=as_recorded, counts=counts
     ):
-        there = _has_value(rows)
+        there = has_value(rows.drop_columns(["symbol", "event_timestamp"]))
         matched = pc.sum(there).as_py() or 0
         if only_with_values and matched < rows.num_rows:  # to keep all takes a copy of all
             rows = rows.filter(there)
@@ -238,11 +239,3 @@ def _table(lakehouse: Lakehouse, features: Features, known_at: datetime | None) 
         features=tuple(columns.Column(name, types.field(name).type) for name in features.outputs),
         known_at=None if known_at is None else to_micros(known_at),
     )
-
-
-def _has_value(rows: pa.Table) -> pa.ChunkedArray:
-    """Return which rows have at least one feature's value."""
-    there = pc.is_valid(rows.column(2))
-    for column in rows.columns[3:]:
-        there = pc.or_(there, pc.is_valid(column))
-    return there

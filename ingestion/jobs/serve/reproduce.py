@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.base.arrow import from_numpy
+from ingestion.base.arrow import from_numpy, has_value
 from ingestion.base.errors import InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted, some_of
@@ -200,8 +199,7 @@ def _joined(of_set: SetContents, labels: Iterable[pa.Table], counts: Counts) -> 
             counts=counts,
         )
         found = found.drop_columns(["symbol", "event_timestamp"])
-        there = reduce(pc.or_, map(pc.is_valid, found.columns))
-        counts.matched += int(pc.sum(there).as_py() or 0)
+        counts.matched += int(pc.sum(has_value(found)).as_py() or 0)
         for each in of_set.features if told["ages"] else ():
             ages = ages_at(
                 lakehouse,

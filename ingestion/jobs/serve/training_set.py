@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.base.arrow import from_numpy
+from ingestion.base.arrow import from_numpy, has_value
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
@@ -180,9 +180,9 @@ def _make(
     if request.ages:
         labels = _with_ages(project, labels, keys, wanted, request.as_recorded, known_at)
     counts = retrieval.counts
-    has_value = _has_value(answer.select(names))
-    matched = pc.sum(has_value).as_py() or 0
-    warnings = tuple(_warnings(labels["symbol"], has_value))
+    there = has_value(answer.select(names))
+    matched = pc.sum(there).as_py() or 0
+    warnings = tuple(_warnings(labels["symbol"], there))
     with SetFile(request.out, labels.schema, run.id) as file:
         file.write(labels)
         file.record(
@@ -306,18 +306,11 @@ def _with_ages(
     return labels
 
 
-def _has_value(features: pa.Table) -> pa.ChunkedArray:
-    """Return which rows have at least one feature's value."""
-    there = pa.chunked_array([pa.repeat(pa.scalar(False), features.num_rows)])
-    for column in features.columns:
-        there = pc.or_(there, pc.is_valid(column))
-    return there
-
-
-def _warnings(symbols: pa.ChunkedArray, has_value: pa.ChunkedArray) -> Iterator[str]:
-    there = {*symbols.filter(has_value).unique().to_pylist()}
-    if without := {*symbols.unique().to_pylist()} - there:
-        yield nothing_known_warning(without, there)
+def _warnings(symbols: pa.ChunkedArray, there: pa.ChunkedArray) -> Iterator[str]:
+    """Yield what to know of labels, of which some have features there."""
+    known = {*symbols.filter(there).unique().to_pylist()}
+    if without := {*symbols.unique().to_pylist()} - known:
+        yield nothing_known_warning(without, known)
 
 
 def _read(path: Path) -> pa.Table:
