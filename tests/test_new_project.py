@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from ingestion.base.errors import InputError
 from ingestion.base.settings import project_folder
 from ingestion.cli.commands import cli
 from ingestion.project import Project
@@ -78,6 +79,27 @@ def test_a_project_is_made_once(tmp_path: Path):
     before = {path: path.read_bytes() for path in (tmp_path / "p").rglob("*") if path.is_file()}
     assert "is not overwritten" in str(init(tmp_path / "p").exception)
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("folder", ["p", "data/p", "feature_repo/p"])
+def test_a_project_is_not_made_inside_another_one(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+):
+    outer = tmp_path / "outer"
+    init(outer)
+    before = sorted(outer.rglob("*"))
+    monkeypatch.chdir(outer)
+    refused = CliRunner().invoke(cli, ["init", folder])
+    assert isinstance(refused.exception, InputError)
+    assert f"{outer / folder} is inside the project {outer}" in str(refused.exception)
+    assert f"as {tmp_path / 'p'};" in str(refused.exception)
+    assert sorted(outer.rglob("*")) == before
+    (tmp_path / "p").mkdir()
+    assert init(tmp_path / "p").exit_code == 0
+    # The way that the message names: a project may be moved.
+    (tmp_path / "p").rename(outer / "p")
+    monkeypatch.chdir(outer / "p")
+    assert project_folder() == (outer / "p", "the working folder")
 
 
 def test_a_file_is_no_folder(tmp_path: Path):

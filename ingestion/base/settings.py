@@ -100,11 +100,17 @@ def project_folder() -> tuple[Path, str]:
     if named := variable("TVFEAST_PROJECT"):
         return Path(named).resolve(), "TVFEAST_PROJECT"
     with suppress(FileNotFoundError):  # the working folder was removed
-        here = Path.cwd()
-        for folder in (here, *here.parents):
-            if (folder / "feature_repo" / "feature_store.yaml").is_file():
-                return folder.resolve(), "the working folder"
+        if found := project_around(Path.cwd()):
+            return found.resolve(), "the working folder"
     return _CHECKOUT, "the folder that tvfeast runs from"
+
+
+def project_around(folder: Path) -> Path | None:
+    """Return the nearest folder, from one upwards, that is a project; None if there is none."""
+    for each in (folder, *folder.parents):
+        if (each / "feature_repo" / "feature_store.yaml").is_file():
+            return each
+    return None
 
 
 @dataclass(frozen=True)

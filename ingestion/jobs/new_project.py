@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion.base.errors import InputError
+from ingestion.base.settings import project_around
 from ingestion.jobs.workspace import copy_repository
 
 UNIVERSE = "mine"
@@ -94,11 +95,18 @@ def make_project(folder: Path) -> NewProject:
     Raises
     ------
     InputError
-        If one of its files is there already: nothing is overwritten, and nothing written.
+        If one of its files is there already, or the folder is inside another project: nothing is
+        overwritten, and nothing written.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder for the new project")
+    if around := project_around(folder.parent):
+        raise InputError(
+            f"{folder} is inside the project {around}, and its commands would no longer be about "
+            f"that one: name a folder outside it, as {around.parent / folder.name}; where you "
+            "want one project inside another, make it outside and move it"
+        )
     taken = [name for name in ("feature_repo", *_FILES) if (folder / name).exists()]
     if taken:
         raise InputError(
