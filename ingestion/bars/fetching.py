@@ -3,7 +3,8 @@
 It is asked with pauses, again where that may help, and not for ever. A source that fails costs its
 own symbols only, and what it yielded before it failed is kept. Asking again helps where it raises
 :class:`~ingestion.catalog.SourceBusy` or ``OSError``, as the errors of networks are; an HTTP error
-does only if its status says so, and its ``Retry-After`` is waited for.
+does only if its status says so, and its ``Retry-After`` is waited for. A host that the first
+request does not reach is not asked for the other symbols.
 
 A table that is none, or lacks a column, costs itself alone: the other tables of the answer are
 read, and the first fault is reported with the source's file and line.
@@ -11,7 +12,9 @@ read, and the first fault is reported with the source's file and line.
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 import time
 from collections import Counter
@@ -61,6 +64,7 @@ LONGEST_WAIT = 120.0
 MANY = 5
 """So many requests in a row that failed for the network's or the server's sake end the run."""
 _BACKOFF, _LONGEST_BACKOFF = 1.0, 30.0
+_NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 _TRANSIENT_STATUS = frozenset({408, 418, 425, 429, 500, 502, 503, 504})
 
 
@@ -88,6 +92,8 @@ class Answer:
     """Why it ended early, with file and line; None if it did not."""
     is_down: bool = False
     """Whether it failed for the network's or the server's sake."""
+    is_unreached: bool = False
+    """Whether it is down because no connection to its host was made."""
     wait: float = field(default=0.0, repr=False)
     """Seconds to wait before asking again."""
 
@@ -100,19 +106,28 @@ class Answer:
         return (self.asked_at - timedelta(seconds=self.source.delay)).timestamp()
 
 
-def ask_all(source: BarSource, place: str, requests: Sequence[BarRequest]) -> Iterator[Answer]:
+def ask_all(
+    source: BarSource, place: str, requests: Sequence[BarRequest], is_patient: bool = False
+) -> Iterator[Answer]:
     """Yield the answers to some requests, one after the other.
 
     It ends early once the source's budget is spent, or the source seems to be down.
+
+    Parameters
+    ----------
+    is_patient
+        Whether a host that has not been reached yet is waited for as long as one that is down:
+        half a minute, for a flow that nobody watches.
     """
-    down, asked = 0, 0.0
+    down, asked, was_reached = 0, 0.0, is_patient
     for request in requests[: source.budget]:
         time.sleep(max(0.0, asked + source.pause - time.monotonic()))
         asked = time.monotonic()
         answer = ask(source, place, request)
         yield answer
         down = down + 1 if answer.is_down else 0
-        if down >= MANY or answer.wait > LONGEST_WAIT:
+        was_reached |= not answer.is_unreached
+        if down >= MANY or answer.wait > LONGEST_WAIT or not was_reached:
             return
 
 
@@ -148,7 +163,10 @@ def _ask_once(source: BarSource, place: str, request: BarRequest) -> Answer:
         problem = str(error) if said else what_happened(error, path)
         problem = _hidden().hide(" ".join(problem.split()))
         is_down, wait = _may_pass(error)
-        answer = replace(answer, problem=problem, is_down=is_down, wait=wait)
+        is_unreached = is_down and _is_unreached(error)
+        answer = replace(
+            answer, problem=problem, is_down=is_down, is_unreached=is_unreached, wait=wait
+        )
     return replace(answer, tables=tuple(tables))
 
 
@@ -174,6 +192,23 @@ def _may_pass(error: BaseException) -> tuple[bool, float]:
     if isinstance(status, int) and status not in _TRANSIENT_STATUS:
         return False, 0.0
     return True, retry_after(getattr(response, "headers", None) or {}) or 0.0
+
+
+def _is_unreached(error: BaseException | None) -> bool:
+    """Return whether no connection was made: there is no such name, no way, or nobody listens.
+
+    What libraries raise says so by its cause; urllib's error has it as ``reason``.
+    """
+    while error is not None:
+        is_of_system = isinstance(error, OSError) and error.errno in _NO_WAY
+        # So requests and httpx call a connection that is not made in time.
+        is_late = type(error).__name__ == "ConnectTimeout"
+        if is_of_system or is_late or isinstance(error, socket.gaierror):
+            return True
+        reason = getattr(error, "reason", None)
+        known = reason if isinstance(reason, BaseException) else error.__cause__
+        error = known or error.__context__
+    return False
 
 
 def _hidden() -> Redaction:

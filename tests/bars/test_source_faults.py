@@ -119,6 +119,7 @@ def test_a_server_that_stays_down_is_left_after_four_questions_and_said_in_words
     assert (answer.is_down, answer.tables, len(one.vendor.asked)) == (True, (), 4)
     said = answer.problem or ""
     assert says in said
+    assert not answer.is_unreached
     assert one.vendor.url.removeprefix("http://") in said
     assert ".py" not in said, "no fault of the source's file"
     assert one.ask().problem is None
@@ -141,6 +142,23 @@ def test_a_server_that_is_not_there_is_said_with_its_address(
         monkeypatch.setenv(f"TVFEAST_{one.source.name.upper()}_URL", f"http://{address}")
         answer = one.ask()
     assert answer.problem == f"no answer from {address}: Connection refused"
+    assert answer.is_unreached
+
+
+@pytest.mark.parametrize("one", ["yahoo"], indirect=True)
+def test_a_connection_that_is_not_made_in_time_is_said_as_such(
+    one: Asked, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http, "TIMEOUT", (0.1, 5.0))
+    with socket.socket() as full, socket.socket() as waits:  # whose backlog has one place
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waits.connect(full.getsockname())
+        address = f"127.0.0.1:{full.getsockname()[1]}"
+        monkeypatch.setenv("TVFEAST_YAHOO_URL", f"http://{address}")
+        answer = one.ask()
+    assert answer.problem == f"no answer from {address}: it is not reached in time"
+    assert answer.is_unreached
 
 
 @pytest.mark.parametrize("one", ["yahoo"], indirect=True)

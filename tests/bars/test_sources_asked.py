@@ -45,6 +45,51 @@ def test_a_source_that_is_down_is_left_alone(world: World) -> None:
     assert asked.read_text().split() == [each for each in symbols[:5] for _ in range(4)]
 
 
+UNREACHED = {
+    "urllib": 'urlopen("http://vendor.invalid")',
+    "refused": 'raise ConnectionRefusedError(111, "Connection refused")',
+    "no way": 'raise SourceBusy("the vendor is away") from OSError(101, "Network is unreachable")',
+}
+BEFORE = """
+    from urllib.request import urlopen
+
+    def tables(want):
+        with open({asked!r}, "a") as file:
+            print(want.symbol, file=file)
+        if want.symbol in {good!r}:
+            yield bars(want)
+            return
+        {fails}
+"""
+
+
+@pytest.mark.parametrize("kind", UNREACHED)
+def test_a_host_that_is_not_reached_at_all_is_not_asked_for_the_other_symbols(
+    world: World, kind: str
+) -> None:
+    asked = world.folder / "asked"
+    world.write(BEFORE.format(asked=str(asked), good=(), fails=UNREACHED[kind]))
+    result = world.fetch(*(f"BINANCE:C{n}USDT" for n in range(9)))
+    assert result.exit_code == 4
+    assert "(is there a network?)" in str(result.exception)
+    assert asked.read_text().split() == ["BINANCE:C0USDT"] * 4
+    # Once it is there, the same command goes on.
+    world.write(GOOD)
+    assert world.fetch(*(f"BINANCE:C{n}USDT" for n in range(9))).exit_code == 0
+    assert len(world.rows()) == 81
+
+
+def test_a_host_that_was_reached_is_waited_for_as_one_that_is_down(world: World) -> None:
+    asked = world.folder / "asked"
+    fails = UNREACHED["refused"]
+    world.write(BEFORE.format(asked=str(asked), good=(COIN,), fails=fails))
+    others = [f"BINANCE:C{n}USDT" for n in range(9)]
+    result = world.fetch(COIN, *others)
+    assert result.exit_code == 3
+    assert asked.read_text().split() == [COIN, *(each for each in others[:5] for _ in range(4))]
+    assert json.loads(result.stdout.splitlines()[0])["not_asked"] == others[5:]
+
+
 def test_a_source_that_asks_for_a_long_pause_is_left_for_later(world: World) -> None:
     world.write("""
         def tables(want):

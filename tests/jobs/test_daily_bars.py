@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import ingestion.bars.writing as writing
 from ingestion.bars.gaps import read_absent
-from ingestion.base.errors import CatalogError, InputError, TvfeastError
+from ingestion.base.errors import CatalogError, InputError, NothingFetched, TvfeastError
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.cli.daily import flow_text
@@ -50,6 +50,8 @@ def tables(want):
     told = json.loads((HERE / "answers.json").read_text())
     if "NAME" in told["down"]:
         raise ValueError("the vendor is closed")
+    if "NAME" in told["away"]:
+        raise ConnectionRefusedError(111, "Connection refused")
     if want.symbol in told["unknown"]:
         return
     first = max(want.first, date(2021, 1, 1))
@@ -79,7 +81,7 @@ class Vendors:
             text = SOURCE.replace("NAME", name).replace("EXCHANGE", exchange)
             (self.folder / f"{name}.py").write_text(text)
         self.assign('[daily]\nBINANCE = "coins"\n')
-        self.answers: dict[str, Any] = {"lacks": {}, "down": [], "unknown": []}
+        self.answers: dict[str, Any] = {"lacks": {}, "down": [], "away": [], "unknown": []}
 
     def assign(self, text: str) -> None:
         (self.project.feast_repository / "sources.toml").write_text(text)
@@ -175,6 +177,20 @@ def test_a_source_that_fails_fails_its_own_markets_alone(vendors: Vendors):
     vendors.answers["down"] = []
     assert vendors.flow(BTC, COIN, STOCK).error is None
     assert vendors.days(BTC) == days_from(FIRST, date(2021, 4, 11))
+
+
+def test_a_flow_waits_for_a_host_that_it_has_not_reached_yet(
+    vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+):
+    waits: list[float] = []
+    monkeypatch.setattr("ingestion.bars.fetching.time.sleep", waits.append)
+    vendors.answers["away"] = ["coins"]
+    with pytest.raises(NothingFetched):
+        vendors.daily(BTC, ETH, XRP)
+    assert [each[1] for each in vendors.asked()] == [
+        each for each in (BTC, ETH, XRP) for _ in "1234"
+    ]
+    assert sum(waits) >= 3 * (1 + 2 + 4)
 
 
 def test_each_source_leaves_receipts_of_its_own_which_other_commands_find(vendors: Vendors):

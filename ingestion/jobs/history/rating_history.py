@@ -124,7 +124,9 @@ def rating_history(
     )
     if newest_part(project.lakehouse, OHLCV_1D) is None:
         why = "; ".join(by_reason(fetched.missing))
-        raise NothingFetched(f"no bar of these symbols came: {why}")
+        raise NothingFetched(
+            f"no bar of these symbols came: {why}; run the command again, and it goes on"
+        )
 
     def planned(plan: BackfillPlan) -> None:
         announce(f"{counted(fetched.written, 'bar')} written; features of {plan.dates:,} dates")

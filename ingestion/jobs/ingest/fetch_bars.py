@@ -144,7 +144,7 @@ def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) 
     ----------
     run
         What the fetch is a part of, which has the lakehouse's lock; else it takes the lock each
-        time that it writes.
+        time that it writes, and soon gives up where the source's host is not reached.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def fetch_bars(project: Project, request: FetchRequest, run: Run | None = None) 
     pending: list[AnswerRows] = []
     since = time.monotonic()
     try:
-        for answer in ask_all(source, place, requests):
+        for answer in ask_all(source, place, requests, is_patient=run is not None):
             asked.append(rows := AnswerRows.of(answer))
             pending.append(rows)
             counter.advance(len(answer.request.symbols))
@@ -361,4 +361,6 @@ def _refuse_nothing(result: FetchResult, asked: Sequence[AnswerRows]) -> None:
         raise InputError(refused[0])
     if not any(map(len, asked)):
         why = some_of(sorted({*result.failed.values()})) or "it has no bars of these symbols"
-        raise NothingFetched(f"{result.source} gave nothing: {why}")
+        is_unreached = any(each.answer.is_unreached for each in asked)
+        doubt = " (is there a network?)" if is_unreached else ""
+        raise NothingFetched(f"{result.source} gave nothing: {why}{doubt}")
