@@ -24,6 +24,8 @@ from ingestion.lakehouse.ledger import Ledger
 FIRST = datetime(2021, 1, 25, tzinfo=UTC)
 SYMBOLS = ("A:A", "A:B", "B:A", "B:B", "B:C")
 Key = tuple[str, int]
+Bar = tuple[float, float, str]
+"""Close, split ratio and source."""
 
 
 class Lake:
@@ -31,8 +33,8 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.disk, self.written = LocalDisk(root), 0
-        self.bars: dict[Key, tuple[float, str]] = {}
-        """By symbol and day, the close and the source of the last version."""
+        self.bars: dict[Key, Bar] = {}
+        """By symbol and day, the last version."""
 
     def write(self, day: int, symbols: list[str], source: str = "made up") -> None:
         """Append bars of a day, each other than all before."""
@@ -41,10 +43,12 @@ class Lake:
         for symbol in symbols:
             self.written += 1
             close = 100.0 + self.written
-            self.bars[symbol, day] = close, source
+            ratio = (1.0, 1.0, 2.0, 1 / 3)[self.written % 4]
+            self.bars[symbol, day] = close, ratio, source
             rows.append(
-                dict.fromkeys(("open", "high", "low", "close", "volume", "split_ratio"), close)
+                dict.fromkeys(("open", "high", "low", "close", "volume"), close)
                 | {"timestamp": int(opens.timestamp()), "symbol": symbol, "source": source}
+                | {"split_ratio": ratio}
                 | {"event_timestamp": opens + timedelta(hours=7)}
                 | {"created_timestamp": opens + timedelta(days=900, seconds=self.written)}
             )
@@ -68,14 +72,16 @@ class Lake:
         scratch = self.disk.scratch_folder("scratch")
         return BarsBySymbol(self.disk, SeenParts.look(self.disk, OHLCV_1D), scratch)
 
-    def read(self, symbols: list[str] | None = None) -> dict[Key, tuple[float, str]]:
+    def read(self, symbols: list[str] | None = None) -> dict[Key, Bar]:
         """Return what it says of some symbols, or of all; every bar once."""
         parts = list_parts(self.disk, OHLCV_1D)
         nothing = arrow_schema(OHLCV_1D).empty_table()
         rows = pa.concat_tables([nothing, *self.open().months(parts, symbols)]).to_pylist()
         start = int(FIRST.timestamp())
         found = {
-            (row["symbol"], (row["timestamp"] - start) // 86_400): (row["close"], row["source"])
+            (row["symbol"], (row["timestamp"] - start) // 86_400): tuple(
+                row[name] for name in ("close", "split_ratio", "source")
+            )
             for row in rows
         }
         assert len(found) == len(rows)
@@ -90,7 +96,7 @@ class Lake:
         """The files that there are, with their content."""
         return {file.path.stem: file.read() for file in cache_files(self.disk, FOLDER)}
 
-    def of(self, symbols: list[str]) -> dict[Key, tuple[float, str]]:
+    def of(self, symbols: list[str]) -> dict[Key, Bar]:
         """Return what it must say of some symbols."""
         return {key: bar for key, bar in self.bars.items() if key[0] in symbols}
 
