@@ -29,6 +29,7 @@ and a run's file are known by their ``key`` below its root.
 ``history``     all versions of a symbol's rows, each with its run
 ``copying``     the whole lakehouse goes to another place
 ``caches``      files that may be deleted at any time
+``symbol_spans``  from which date to which a symbol has rows
 ``seen``        which parts something was made from, and what is new since
 ``backend``     what a place for a lakehouse must be able to do
 ``local_disk``  the place that is a folder of this machine; only it changes files

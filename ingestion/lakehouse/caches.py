@@ -59,12 +59,17 @@ class CacheFile(StoredFile, _CacheFileFields):
         return None
 
 
-def keep_document(lakehouse: Lakehouse, name: str, document: Any) -> None:
-    """Make a cache of a document alone, whoever is writing; it is lost where one may not write."""
+def keep(lakehouse: Lakehouse, name: str, write: Callable[[CacheWriter], object]) -> None:
+    """Make a cache, whoever is writing; it is lost where one may not write."""
     with suppress(OSError), lakehouse.staging(f"cache-{secrets.token_hex(8)}") as folder:
         with CacheWriter(folder / name) as writer:
-            writer.document(document)
+            write(writer)
         CacheFile(name, lakehouse).put(folder / name)
+
+
+def keep_document(lakehouse: Lakehouse, name: str, document: Any) -> None:
+    """Make a cache of a document alone; as :func:`keep`."""
+    keep(lakehouse, name, lambda writer: writer.document(document))
 
 
 def kept_document(lakehouse: Lakehouse, name: str, parse: Callable[[Any], Kept]) -> Kept | None:

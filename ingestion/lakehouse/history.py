@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,11 @@ def lacking(dataset: Dataset, parts: list[Part]) -> dict[tuple[str, int, datetim
 
 
 def versions_of(
-    lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], symbol: str
+    lakehouse: Lakehouse,
+    dataset: Dataset,
+    parts: list[Part],
+    symbol: str,
+    columns: Collection[str] | None = None,
 ) -> list[StoredRow]:
     """Return a symbol's rows of one date, all versions, by event and then by creation.
 
@@ -72,6 +76,8 @@ def versions_of(
     ----------
     parts
         Of one partition date: a row is restated within its own.
+    columns
+        What is read of the rows, beside their symbols and times; all if not given.
 
     Raises
     ------
@@ -80,29 +86,35 @@ def versions_of(
     FileNotFoundError
         If a part is gone since it was listed.
     """
-    return versions_by_symbol(dataset, parts, [symbol])[symbol]
+    return versions_by_symbol(dataset, parts, [symbol], columns)[symbol]
 
 
 def versions_by_symbol(
-    dataset: Dataset, parts: list[Part], symbols: Iterable[str]
+    dataset: Dataset,
+    parts: list[Part],
+    symbols: Iterable[str],
+    columns: Collection[str] | None = None,
 ) -> dict[str, list[StoredRow]]:
     """Return the rows of some symbols, as :func:`versions_of` does of one; of any dates."""
     found: dict[str, list[StoredRow]] = {symbol: [] for symbol in symbols}
     wanted = strings(list(found))
+    created = version_keys(dataset)[-1]
+    names = None
+    if columns is not None:
+        names = list(dict.fromkeys(["symbol", dataset.event, created, *columns]))
     for part in parts:
         # Most parts on the way to a rare symbol do not have it.
         own = read_part(part, dataset, ["symbol"])["symbol"]
         places = pc.indices_nonzero(pc.is_in(own, value_set=wanted))
         if not len(places):
             continue
-        rows, schema = read_part(part, dataset), read_schema(part)
+        rows, schema = read_part(part, dataset, names), read_schema(part)
         provenance = _provenance(part, schema, rows)
         newer = {*rows.column_names} - {*schema.names}
         for row, values in zip(places.to_pylist(), to_rows(rows.take(places)), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
             lacks = frozenset(newer | {*(origin.lacks if origin else ())})
             found[values["symbol"]].append(StoredRow(values, part.key, origin, lacks))
-    created = version_keys(dataset)[-1]
     for rows_of in found.values():
         rows_of.sort(key=lambda each: (each.values[dataset.event], each.values[created]))
     return found

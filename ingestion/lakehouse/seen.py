@@ -69,12 +69,22 @@ class SeenParts:
 
     @classmethod
     def look(
-        cls, lakehouse: Lakehouse, dataset: Dataset, before: SeenParts | None = None
+        cls,
+        lakehouse: Lakehouse,
+        dataset: Dataset,
+        before: SeenParts | None = None,
+        days: Iterable[date] | None = None,
     ) -> SeenParts:
-        """Look at the parts, at first at those that are not as they were seen before."""
+        """Look at the parts, at first at those that are not as they were seen before.
+
+        Parameters
+        ----------
+        days
+            Partition dates, in their order; all if not given.
+        """
         known = before._folders if before else {}
         folders: dict[str, _Folder] = {}
-        for day in list_dates(lakehouse, dataset):
+        for day in list_dates(lakehouse, dataset) if days is None else days:
             key = partition_folder(dataset, day)
             old, state = known.get(key, _NOTHING), lakehouse.names_state(key)
             if not (state and state == old.state and _are_as_they_were(lakehouse, key, old)):

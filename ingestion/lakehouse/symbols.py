@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import empty_table, from_numpy, to_numpy
 from ingestion.base.columns import INSTANT
+from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import SYMBOLS
 from ingestion.lakehouse.backend import Lakehouse
@@ -28,14 +30,14 @@ def read_symbols(lakehouse: Lakehouse, known_at: datetime | None = None) -> pa.T
     tables = reading_again(
         lambda: [read_part(part, SYMBOLS) for part in list_parts(lakehouse, SYMBOLS)]
     )
-    rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
+    rows = pa.concat_tables([empty_table(arrow_schema(SYMBOLS)), *tables])
     if known_at is not None:
-        rows = rows.filter(pc.less_equal(rows["valid_from"], pa.scalar(known_at, INSTANT)))
+        rows = rows.filter(from_numpy(to_numpy(rows["valid_from"]) <= to_micros(known_at)))
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
     until = pa.nulls(rows.num_rows, INSTANT)
     if rows.num_rows > 1:
         following = pa.concat_arrays([_only_chunk(rows["valid_from"])[1:], until[:1]])
-        until = pc.if_else(pa.array(~_is_last(rows)), following, until)
+        until = pc.if_else(from_numpy(~_is_last(rows)), following, until)
     return rows.append_column("valid_until", until)
 
 
@@ -49,9 +51,9 @@ def symbols_at(lakehouse: Lakehouse, t: datetime) -> pa.Table:
         observed later is not there.
     """
     rows = read_symbols(lakehouse)
-    at = pa.scalar(t, INSTANT)
-    ended = pc.fill_null(pc.less_equal(rows["valid_until"], at), False)
-    return rows.filter(pc.and_not(pc.less_equal(rows["valid_from"], at), ended))
+    at, never = to_micros(t), np.iinfo(np.int64).max
+    begun = to_numpy(rows["valid_from"]) <= at
+    return rows.filter(from_numpy(begun & (to_numpy(rows["valid_until"], null=never) > at)))
 
 
 def active_symbols(lakehouse: Lakehouse, t: datetime) -> set[str]:
@@ -63,8 +65,7 @@ def active_symbols(lakehouse: Lakehouse, t: datetime) -> set[str]:
 def _is_last(rows: pa.Table) -> np.ndarray:
     """Return which rows are their symbol's last; there are at least two."""
     symbols = _only_chunk(rows["symbol"])
-    differs = pc.not_equal(symbols[1:], symbols[:-1]).to_numpy(zero_copy_only=False)
-    return np.append(differs, True)
+    return np.append(to_numpy(pc.not_equal(symbols[1:], symbols[:-1])), True)
 
 
 def _only_chunk(column: pa.ChunkedArray) -> pa.Array:

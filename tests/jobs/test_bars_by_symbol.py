@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.compute import bars_by_symbol
 from ingestion.jobs.compute.bars_by_symbol import FOLDER, BarsBySymbol
+from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
 from ingestion.lakehouse import LocalDisk, SeenParts, append_part, arrow_schema, list_parts
 from ingestion.lakehouse.caches import cache_files
 from ingestion.lakehouse.compact import merge_parts
@@ -87,6 +89,27 @@ class Lake:
         assert len(found) == len(rows)
         return found
 
+    def back(self, symbol: str, day: int) -> list[tuple[datetime, float | None]]:
+        """Return what it says of one symbol from a day on back: closes and volumes."""
+        last = FIRST + timedelta(days=day, hours=7)
+        bars = BarsOfSymbol(self.disk, symbol, last.date())
+        two = [(bar.close, bar.volume) for bar in islice(bars.back_from(last), 2)]
+        found = [(bar.close, bar.volume) for bar in bars.back_from(last)]
+        assert found[:2] == two  # they are read on from where it stopped
+        return found
+
+    def back_of(self, symbol: str, day: int) -> list[tuple[datetime, float]]:
+        """Return what it must say."""
+        days = sorted(
+            (own for name, own in self.bars if name == symbol and own <= day), reverse=True
+        )
+        bars = [(own, *self.bars[symbol, own]) for own in days]
+        return [
+            (FIRST + timedelta(days=own, hours=7), close)
+            for own, close, source in bars
+            if source == "made up"
+        ]
+
     def refresh(self, at_most: int = 9) -> None:
         """Do what a run does at its end, all parts being new."""
         self.open().refresh(list_parts(self.disk, OHLCV_1D), at_most)
@@ -142,6 +165,17 @@ def test_months_that_are_over_are_read_from_their_files(lake: Lake, opened: set[
     of_some = BarsBySymbol(lake.disk, seen, lake.disk.root).months(seen.parts, some)
     assert sum(rows.num_rows for rows in of_some) == len(lake.of(some))
     assert opened == dates(lake, date(2021, 4, 1))
+
+
+def test_bars_back_are_read_by_month_and_as_far_as_somebody_asks(lake: Lake, opened: set[str]):
+    lake.refresh()
+    opened.clear()
+    assert lake.back("A:B", 69) == lake.back_of("A:B", 69)
+    assert opened == dates(lake, date(2021, 4, 1))
+    opened.clear()
+    last = FIRST + timedelta(days=51, hours=7)  # in the midst of March
+    assert len([*islice(BarsOfSymbol(lake.disk, "A:B", last.date()).back_from(last), 3)]) == 3
+    assert len(opened) == 3
 
 
 def test_a_run_makes_a_few_months_and_writes_none_again_without_need(lake: Lake):
@@ -206,6 +240,7 @@ def test_a_damaged_file_is_as_if_it_were_not_there(
     damaged = [file.name for file in cache_files(lake.disk, FOLDER) if file.damage()]
     assert damaged == ([] if harm == "other version" else [f"{FOLDER}/2021-02.zip"])
     assert lake.read([*SYMBOLS]) == lake.bars
+    assert lake.back("B:B", 69) == lake.back_of("B:B", 69)
     found = lake.open()
     list(found.months(list_parts(lake.disk, OHLCV_1D), [*SYMBOLS]))
     found.refresh([], at_most=1)
@@ -233,8 +268,11 @@ def test_whatever_happens_it_says_what_the_dates_say(data: st.DataObject):
             if what == "refresh":
                 lake.refresh(data.draw(st.integers(0, 3), "at most"))
             assert lake.read(None if what == "read all" else [*SYMBOLS]) == lake.bars
+            of, last = data.draw(st.sampled_from(SYMBOLS), "of"), data.draw(days, "back from")
+            assert lake.back(of, last) == lake.back_of(of, last)
         lost = data.draw(st.sampled_from(there), "lost")
         lake.lose(lost, data.draw(st.integers(0, 9), "part"))
-        with_files = lake.read([*SYMBOLS])
+        with_files, back = lake.read([*SYMBOLS]), lake.back("A:B", 70)
         shutil.rmtree(lake.disk.root / "_caches", ignore_errors=True)
         assert with_files == lake.read([*SYMBOLS])
+        assert back == lake.back("A:B", 70)

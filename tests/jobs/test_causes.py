@@ -16,6 +16,7 @@ import pytest
 from ingestion.cli.checks import parity_text
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
 from ingestion.jobs.compute.causes import Cause, Causes, cause_at
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import parity
@@ -211,7 +212,8 @@ def test_the_newest_bars_tell_the_cause_that_all_bars_tell(project: Project) -> 
         for formula in formulas:
             (told,) = causes.of(formula)(pair)
             at_close = datetime.fromtimestamp(close, UTC)
-            assert cause_at(project.lakehouse, SYMBOL, at_close, formula, 1 << 30) == told
+            bars = BarsOfSymbol(project.lakehouse, SYMBOL, at_close.date())
+            assert cause_at(bars, at_close, formula, 1 << 30) == told
             assert alone.of(formula)(pair) == [told]
             found.add(told)
     assert found == {Cause.HISTORY, Cause.SOURCE}

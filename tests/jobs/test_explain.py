@@ -20,7 +20,7 @@ from ingestion.jobs.audit.lineage import Explanation, KeptBack, Story
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, write_run_file
+from ingestion.lakehouse import LocalDisk, append_part, arrow_schema, write_run_file
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
@@ -157,6 +157,36 @@ def test_a_misspelt_symbol_is_refused_with_the_nearest_one(lakehouse: Project):
     append_part(lakehouse.lakehouse, SYMBOLS, rows, "run-9")
     with pytest.raises(InputError, match=r"NASDAQ:APPL \(did you mean NASDAQ:AAPL\?\) has no row"):
         story(lakehouse, symbol="NASDAQ:APPL")
+
+
+def test_a_symbol_that_left_long_ago_is_found_and_what_is_kept_of_that_is_never_believed_alone(
+    lakehouse: Project, monkeypatch: pytest.MonkeyPatch
+):
+    def append(days: int, symbols: list[str], rsi: float) -> None:
+        event = EVENING - days * DAY
+        rows = technicals(symbols, event, event, RSI=[rsi] * len(symbols))
+        append_part(lakehouse.lakehouse, GROUP, rows, f"{symbols[0]}-{days}")
+
+    opened: list[str] = []
+    whole = LocalDisk.open
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr(
+        LocalDisk, "open", lambda disk, key: (opened.append(key), whole(disk, key))[1]
+    )
+    for day in range(1, 60):
+        append(day, ["NYSE:OLD", AAPL] if day > 50 else [AAPL], day)
+    for _ in range(2):
+        opened.clear()
+        told = story(lakehouse, symbol="NYSE:OLD")
+        assert told.supersedes is not None
+        assert (told.versions[0].value, told.supersedes.value) == (51.0, 52.0)
+    # 20 without one, two with, and the 12 days in which a snapshot of the same bar may be.
+    assert len({key for key in opened if GROUP.storage in key}) < 40  # of 62
+    with pytest.raises(InputError, match="NYSE:NONE has no row"):
+        story(lakehouse, symbol="NYSE:NONE")
+    append(40, ["NYSE:NONE", "NYSE:OLD"], 1.5)
+    assert story(lakehouse, symbol="NYSE:NONE").versions[0].value == 1.5
+    assert story(lakehouse, symbol="NYSE:OLD").versions[0].value == 1.5
 
 
 def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse: Project):

@@ -97,6 +97,7 @@ def imported(environment: dict[str, str], *command: str) -> tuple[set[str], obje
         ("select", "--by", "RSI", "--candidates", str(CANDIDATES)),
         ("explain", "NASDAQ:AAPL", "RSI"),
         ("explain", "NASDAQ:AAPL", "momentum_60d"),
+        ("explain", "NASDAQ:APPL", "RSI"),
         ("panel", "--from", "2021-04-05", "--to", "2021-04-09", "--out", "panel.parquet"),
         ("status",),
         ("catalog",),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ingestion.base.arrow import from_numpy, strings
+from ingestion.base.arrow import from_numpy, to_numpy, to_rows
 from ingestion.base.instants import to_micros
 from ingestion.catalog import Column, FeatureGroup
 from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.audit.lineage import Bar
+from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
 from ingestion.jobs.compute.causes import TOLERANCE, Cause, cause_at
 from ingestion.jobs.compute.pairs import (
     NEIGHBOURS,
@@ -23,6 +23,7 @@ from ingestion.jobs.compute.pairs import (
     TIMES,
     Seen,
     Twins,
+    of_own_bars,
     side_by_side,
     twins_of,
     with_open_bars,
@@ -32,6 +33,10 @@ from ingestion.lakehouse.history import versions_of
 from ingestion.markets.hours import BarState
 from ingestion.project import Project
 
+_BAR = frozenset({"bar_timestamp"})
+_NO_BAR = np.iinfo(np.int64).min
+"""The open of the bar of a row that describes none."""
+
 
 def difference_of(
     project: Project,
@@ -39,6 +44,7 @@ def difference_of(
     column: Column,
     values: Mapping[str, Any],
     bar: Bar | None,
+    bars: Callable[[date], BarsOfSymbol],
 ) -> str | None:
     """Say how a snapshot's value differs from the recomputed one; None if it does not.
 
@@ -47,9 +53,11 @@ def difference_of(
     Parameters
     ----------
     values
-        The snapshot's row.
+        Of the snapshot's row: the column's, and its times.
     bar
         The bar that it describes.
+    bars
+        Gives the symbol's bars up to a date.
     """
     twins = next(
         (
@@ -66,13 +74,13 @@ def difference_of(
         return f"not comparable with {twin}: the bar was {bar.state} by then"
     if _is_as_recomputed(project, twins.recomputed, column, values, bar):
         return None
-    pairs = _pair(project, twins, values, bar).to_pylist()
+    pairs = to_rows(_pair(project, twins, values, bar))
     if not pairs:
         return f"not comparable with {twin}: it has no row of this bar"
     (pair,) = pairs
     if _same(pair[column.name], pair[column.name + RECOMPUTED]):
         return None
-    cause = _cause(project, twins, column, pair, bar)
+    cause = _cause(project, twins, column, pair, bar, bars(bar.close.date()))
     return (
         f"differs from {twin}: {_text(pair[column.name])} was served, and the bars give "
         f"{_text(pair[column.name + RECOMPUTED])}; cause: {cause}"
@@ -83,10 +91,10 @@ def _is_as_recomputed(
     project: Project, group: FeatureGroup, column: Column, values: Mapping[str, Any], bar: Bar
 ) -> bool:
     """Return whether the recomputed row of the bar has the value; most have."""
-    of_day = parts_of(project.lakehouse, group, bar.close.date())
+    of_day, columns = parts_of(project.lakehouse, group, bar.close.date()), _BAR | {column.name}
     rows = [
         row.values
-        for row in versions_of(project.lakehouse, group, of_day, values["symbol"])
+        for row in versions_of(project.lakehouse, group, of_day, values["symbol"], columns)
         if row.values[group.event] == bar.close and row.values["bar_timestamp"] == bar.open
     ]
     return bool(rows) and _same(values[column.name], rows[-1][column.name])
@@ -95,40 +103,57 @@ def _is_as_recomputed(
 def _pair(project: Project, twins: Twins, values: Mapping[str, Any], bar: Bar) -> pa.Table:
     """Return a snapshot's row beside the recomputed one of its bar; no row if there is none."""
     symbol, day = values["symbol"], bar.close.date()
-    names = {name: _double(values[name]) for name in (*twins.names, *twins.of_history.values())}
-    closes = from_numpy(np.array([int(bar.close.timestamp())], np.int64))
-    known_at = from_numpy(np.array([values["timestamp"]], np.int64))
-    served = pa.table(
-        {"symbol": strings([symbol]), "bar_close": closes, "known_at": known_at, **names}
+    first = values[twins.served.event].date()
+    days = [each for each in list_dates(project.lakehouse, twins.served) if first <= each]
+    days = [each for each in days if each <= max(first, day + NEIGHBOURS)]
+    snapshots = _rows(project, twins.served, symbol, days, twins.read)
+    closes = from_numpy(np.full(snapshots.num_rows, int(bar.close.timestamp()), np.int64))
+    snapshots = snapshots.append_column("bar_close", closes)
+    known_at = to_numpy(snapshots["timestamp"])
+    is_of_bar = to_numpy(snapshots["bar_timestamp"], null=_NO_BAR) == to_micros(bar.open)
+    names = ["symbol", "bar_close", "known_at", *twins.names, *twins.of_history.values()]
+    snapshots = snapshots.rename_columns({"timestamp": "known_at"}).select(names)
+    served, later = (
+        snapshots.filter(from_numpy(which))
+        for which in (
+            known_at == values["timestamp"],
+            is_of_bar & (known_at > values["timestamp"]),
+        )
     )
-    later = _rows(project, twins.served, symbol, day, twins.read)
-    opened = from_numpy(np.array([to_micros(bar.open)], np.int64))[0]
-    is_of_bar = pc.equal(later["bar_timestamp"].cast(pa.int64()), opened)
-    later = later.filter(pc.and_(is_of_bar, pc.greater(later["timestamp"], known_at[0])))
-    later = later.append_column(
-        "bar_close", from_numpy(np.full(later.num_rows, closes[0].as_py(), np.int64))
-    )
-    later = later.rename_columns({"timestamp": "known_at"}).select(served.column_names)
-    local = _rows(project, twins.recomputed, symbol, day, [*TIMES, *twins.names])
+    local = _beside(project, twins, symbol, day)
     return with_open_bars(side_by_side(served, local, twins), side_by_side(later, local, twins))
 
 
-def _double(value: float | None) -> pa.Array:
-    """Return an array of one value."""
-    return pa.nulls(1, pa.float64()) if value is None else from_numpy(np.array([value], float))
+def _beside(project: Project, twins: Twins, symbol: str, day: date) -> pa.Table:
+    """Return a symbol's recomputed rows of a date, and of its bars before and after."""
+    dates = list_dates(project.lakehouse, twins.recomputed)
+    near = [each for each in dates if abs(each - day) <= NEIGHBOURS]
+    ways = ([day], [each for each in reversed(near) if each < day], [x for x in near if x > day])
+    found = []
+    for days in ways:
+        for each in days:
+            rows = _rows(project, twins.recomputed, symbol, [each], [*TIMES, *twins.names])
+            found.append(rows)
+            if of_own_bars(rows).num_rows:
+                break
+    return pa.concat_tables(found)
 
 
 def _rows(
-    project: Project, group: FeatureGroup, symbol: str, day: date, columns: list[str]
+    project: Project, group: FeatureGroup, symbol: str, days: list[date], columns: list[str]
 ) -> pa.Table:
-    """Return a symbol's rows around a date."""
-    near = [each for each in list_dates(project.lakehouse, group) if abs(each - day) <= NEIGHBOURS]
-    parts = [part for each in near for part in parts_of(project.lakehouse, group, each)]
+    """Return a symbol's rows of some dates."""
+    parts = [part for day in days for part in parts_of(project.lakehouse, group, day)]
     return read_current_of(parts, group, [symbol], columns)
 
 
 def _cause(
-    project: Project, twins: Twins, column: Column, pair: Mapping[str, Any], bar: Bar
+    project: Project,
+    twins: Twins,
+    column: Column,
+    pair: Mapping[str, Any],
+    bar: Bar,
+    bars: BarsOfSymbol,
 ) -> Cause:
     """Return why a value differs.
 
@@ -144,7 +169,7 @@ def _cause(
     ]
     of_it = differing if column.name == recommendation.name else [column.name]
     causes = [
-        cause_at(project.lakehouse, pair["symbol"], bar.close, project.formulas[name], pair["bars"])
+        cause_at(bars, bar.close, project.formulas[name], pair["bars"])
         for name in of_it or [column.name]
     ]
     if pair["agrees"] and column.name in RATING_NAMES and Cause.SOURCE in causes:

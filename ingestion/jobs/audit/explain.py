@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -22,6 +22,7 @@ from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.differing import difference_of
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
+from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
 from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.feast_repository import own_tables
@@ -29,6 +30,7 @@ from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.lakehouse.run_files import RunFile
+from ingestion.lakehouse.symbol_spans import Span, span_of
 from ingestion.lakehouse.symbols import symbols_at
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_close
@@ -43,6 +45,9 @@ from ingestion.runs.quarantine import quarantined_rows
 from ingestion.runs.receipt_file import NOT_SAID, read_receipt
 
 _CREATED = "created_timestamp"
+_ANY_DATE = Span(date.min, date.max)
+_PASSED = 20
+"""Dates without a row of a symbol after which it is asked from when until when it has any."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,10 @@ def explain(project: Project, request: ExplainRequest) -> Explanation:
         raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
     wanted = project.catalog.features(request.feature)
     records = cache(partial(_records, project.lakehouse))
+    bars = cache(partial(BarsOfSymbol, project.lakehouse, request.symbol))
+    told_by = as_of, now, records, bars
     stories = [
-        reading_again(partial(_story, project, group, column, request.symbol, as_of, now, records))
+        reading_again(partial(_story, project, group, column, request.symbol, *told_by))
         for group, column in wanted
     ]
     online = _served(project, wanted, request.symbol, now) if request.online else {}
@@ -114,14 +121,16 @@ def _story(
     as_of: datetime,
     now: datetime,
     records: Callable[[str], _Records],
+    bars: Callable[[date], BarsOfSymbol],
 ) -> Story:
     lakehouse = project.lakehouse
+    columns = {"timestamp", "bar_timestamp", column.name}
     dates = list_dates(lakehouse, group)
     until = [day for day in reversed(dates) if day <= as_of.date()]
     after_it = [day for day in dates if as_of.date() <= day <= now.date()]
-    backwards = _events(lakehouse, group, until, symbol, newest_first=True)
+    backwards = _events(lakehouse, group, until, symbol, columns, newest_first=True)
     earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
-    forwards = _events(lakehouse, group, after_it, symbol, newest_first=False)
+    forwards = _events(lakehouse, group, after_it, symbol, columns, newest_first=False)
     later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     since = deciding[0].values[group.event] if deciding else None
@@ -146,7 +155,7 @@ def _story(
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
-            missing_in_window(lakehouse, symbol, computed_by, since, now)
+            missing_in_window(lakehouse, symbol, computed_by, since, now, bars(since.date()))
             if since and computed_by
             else ()
         ),
@@ -157,7 +166,7 @@ def _story(
             if (event := row[group.event]) <= as_of and (since is None or event > since)
         ),
         online=None,
-        difference=difference_of(project, group, column, deciding[-1].values, bar)
+        difference=difference_of(project, group, column, deciding[-1].values, bar, bars)
         if deciding
         else None,
     )
@@ -168,14 +177,23 @@ def _events(
     dataset: Dataset,
     days: list[date],
     symbol: str,
+    columns: Collection[str],
     *,
     newest_first: bool,
 ) -> Iterator[list[StoredRow]]:
     """Yield the versions of each of a symbol's rows, the last written last."""
+    passed, span = 0, _ANY_DATE
     for day in days:
+        if passed >= _PASSED and span is _ANY_DATE:
+            span = span_of(lakehouse, dataset, symbol) or Span(date.max, date.min)
+        if not span.first <= day <= span.last:
+            passed += 1
+            continue
         of_event: dict[datetime, list[StoredRow]] = {}
-        for row in versions_of(lakehouse, dataset, parts_of(lakehouse, dataset, day), symbol):
+        parts = parts_of(lakehouse, dataset, day)
+        for row in versions_of(lakehouse, dataset, parts, symbol, columns):
             of_event.setdefault(row.values[dataset.event], []).append(row)
+        passed = passed + 1 if not of_event else 0
         yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
 
 
@@ -324,7 +342,7 @@ def _bar(
         of_day = []
     stored = [
         row
-        for row in versions_of(lakehouse, OHLCV_1D, of_day, symbol)
+        for row in versions_of(lakehouse, OHLCV_1D, of_day, symbol, ["timestamp", "source"])
         if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
     ]
     bar = stored[-1] if stored else None

@@ -13,7 +13,6 @@ from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.holes import read_accepted
 from ingestion.bars.other_bars import read_others
 from ingestion.bars.splits import ratio_text, splits_without_effect
-from ingestion.bars.stored_bars import as_withdrawn
 from ingestion.bars.untraded import is_untraded
 from ingestion.base.arrow import from_numpy, text, to_numpy, to_objects, to_rows
 from ingestion.base.instants import to_micros
@@ -22,11 +21,9 @@ from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
-from ingestion.jobs.ingest.missing_sessions import find_holes
+from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
 from ingestion.lakehouse import (
     Lakehouse,
-    Part,
-    days_back,
     is_withdrawn,
     parts_of,
     read_current_of,
@@ -103,6 +100,8 @@ def _left_out(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[st
     if not len(gone) and len(rows) and is_untraded(rows).all():
         yield "nothing was traded in the bar that closed then: these are values of the bar before"
     elif len(gone) and len(gone) == len(rows):
+        from ingestion.bars.stored_bars import as_withdrawn  # few rows need it
+
         last = max(map(as_withdrawn, to_rows(gone)), key=lambda each: each.created)
         yield (
             f"the bar that closed then was withdrawn on {last.created:%Y-%m-%d}: {last.why}; these "
@@ -124,7 +123,12 @@ def _told(split: Split) -> str:
 
 
 def missing_in_window(
-    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime, now: datetime
+    lakehouse: Lakehouse,
+    symbol: str,
+    formula: Formula,
+    event: datetime,
+    now: datetime,
+    own: BarsOfSymbol,
 ) -> tuple[MissingSession, ...]:
     """Return the sessions that a symbol lacks among those that a formula's value spans.
 
@@ -132,14 +136,18 @@ def missing_in_window(
     ----------
     event
         Close of the value's bar.
+    own
+        The symbol's bars up to its date.
     """
     if (market := market_of(symbol)) is None:  # nobody knows its sessions
         return ()
     bars: list[datetime] = []
     if isinstance(formula.look_back, int) and formula.look_back <= _FEW_BARS:
-        bars = _bars_back(lakehouse, symbol, formula, event)
+        bars = _bars_back(own, formula, event)
         if _has_each_session(market, bars):
             return ()
+    from ingestion.jobs.ingest.missing_sessions import find_holes  # few windows need it
+
     accepted = {
         each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")
         for each in read_accepted(lakehouse)
@@ -152,7 +160,7 @@ def missing_in_window(
     }
     if not missing:
         return ()
-    bars = bars or _bars_back(lakehouse, symbol, formula, event)
+    bars = bars or _bars_back(own, formula, event)
     first, stored = bars[-1], {int(each.timestamp()) for each in bars}
     return tuple(
         session
@@ -169,22 +177,15 @@ def _has_each_session(market: str, bars: list[datetime]) -> bool:
     return {int(each.timestamp()) for each in bars}.issuperset(inside.tolist())
 
 
-def _bars_back(
-    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime
-) -> list[datetime]:
+def _bars_back(own: BarsOfSymbol, formula: Formula, event: datetime) -> list[datetime]:
     """Return the closes of the bars that a formula reads, the newest first."""
     back = formula.look_back
     found = [event]
-    for _, parts in days_back(lakehouse, OHLCV_1D, event.date()):
+    for bar in own.back_from(event):
         if isinstance(back, timedelta) and found[-1] < event - back:
             break
         if isinstance(back, int) and len(found) > back:
             break
-        closes = _closes(parts, symbol)
-        found += sorted((close for close in closes if close < found[-1]), reverse=True)
-    return found[: back + 1] if isinstance(back, int) else found
-
-
-def _closes(parts: list[Part], symbol: str) -> set[datetime]:
-    rows = read_current_of(parts, OHLCV_1D, [symbol], ["symbol", "timestamp", "event_timestamp"])
-    return set(to_objects(rows["event_timestamp"]))
+        if bar.close < found[-1]:
+            found.append(bar.close)
+    return found

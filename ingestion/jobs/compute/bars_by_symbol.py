@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import PRICES_AND_VOLUME, close_seconds
 from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, day_of_date
-from ingestion.base.ordered import runs
+from ingestion.base.ordered import distinct, runs
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     CacheFile,
@@ -181,8 +181,38 @@ class BarsBySymbol:
         self._scratch.rmdir()
 
 
+def has_month(lakehouse: Lakehouse, month: str) -> bool:
+    """Return whether there is a file of a month, such as ``2021-03``."""
+    return CacheFile(_name(month), lakehouse).exists()
+
+
+def read_month(lakehouse: Lakehouse, days: Sequence[date], symbols: Sequence[str]) -> pa.Table:
+    """Read the current bars of some symbols in one month, and withdrawn ones; without a lock.
+
+    Parameters
+    ----------
+    days
+        All partition dates of the month, in their order.
+    """
+    month = _month_of(days[0])
+    try:
+        with CacheReader(CacheFile(_name(month), lakehouse)) as reader:
+            before = reader.document(_seen_of)
+    except UnreadableCache:
+        before = None
+    seen = SeenParts.look(lakehouse, OHLCV_1D, before, days)
+    if not seen.parts:  # all of its parts are gone
+        return empty_table(_SCHEMA)
+    rows, _ = BarsBySymbol(lakehouse, seen, lakehouse.scratch_folder(""))._read(month, symbols)
+    return rows
+
+
 def _month(part: Part) -> str:
-    return part.date.isoformat()[:7]
+    return _month_of(part.date)
+
+
+def _month_of(day: date) -> str:
+    return day.isoformat()[:7]
 
 
 def _name(month: str) -> str:
@@ -216,7 +246,7 @@ def _rows(reader: CacheReader, symbols: Sequence[str] | None) -> pa.Table:
         is_wanted[:] = False
         is_wanted[to_numpy(found)] = True
     tables = [empty_table(_SCHEMA)]
-    for block in np.unique(np.flatnonzero(is_wanted) // _SYMBOLS_AT_ONCE).tolist():
+    for block in distinct(np.flatnonzero(is_wanted) // _SYMBOLS_AT_ONCE).tolist():
         numbers = reader.array(f"{block}.numbers", np.float64, (len(_NUMBERS), -1))
         code = reader.array(f"{block}.shared", np.int32)
         number = reader.array(f"{block}.place", np.uint16).astype(np.int64)
@@ -252,12 +282,12 @@ def _with_changes(
     day, of_day = close_seconds(rows) // DAY, by_date(news)
     again = [part for part in parts if part.date in gone]
     others = ~np.isin(day, [day_of_date(each) for each in {*gone, *of_day}])
-    tables = [rows.filter(pa.array(others)), read_by_date(again, symbols)]
+    tables = [rows.filter(from_numpy(others)), read_by_date(again, symbols)]
     for each, new in of_day.items():
-        own = rows.filter(pa.array(day == day_of_date(each)))
+        own = rows.filter(from_numpy(day == day_of_date(each)))
         further = pa.concat_tables(read_unseen(part, OHLCV_1D, _NAMES, before) for part in new)
         if symbols is not None:
-            further = further.filter(pc.is_in(further["symbol"], value_set=pa.array(symbols)))
+            further = further.filter(pc.is_in(further["symbol"], value_set=strings(symbols)))
         tables.append(current(pa.concat_tables([own, further])))
     return pa.concat_tables(tables)
 

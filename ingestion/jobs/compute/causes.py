@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import codes_in, from_numpy, strings, to_numpy, to_objects
+from ingestion.base.arrow import codes_in, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.base.progress import watched
 from ingestion.catalog import OHLCV_1D
@@ -25,6 +25,7 @@ from ingestion.lakehouse import Lakehouse, days_back, read_current_of, utc_date
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
+    from ingestion.jobs.compute.bars_of_symbol import BarsOfSymbol
     from ingestion.quality.votes import VoteBreak
 
 _SEED = 0.01
@@ -144,25 +145,14 @@ class Causes:
         return found
 
 
-def cause_at(
-    lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula, known: int
-) -> Cause:
+def cause_at(bars: BarsOfSymbol, bar_close: datetime, formula: Formula, known: int) -> Cause:
     """Return the same of one value; from its bar on back, bars are read until they decide."""
-    quiet: list[bool] = []
-    days = days_back(lakehouse, OHLCV_1D, bar_close.date())
-
-    def read_until(wanted: int) -> None:
-        while several := list(islice(days, max(0, wanted - len(quiet)))):
-            parts = [part for _, of_day in several for part in of_day]
-            rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
-            bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
-            by_close = sorted(bars, reverse=True)
-            quiet.extend(volume == 0 for close, volume in by_close if close <= bar_close)
-
     window, needed = _window(formula), _needed(formula)
-    read_until(window)
-    if not any(quiet[:window]) and known >= needed:
-        read_until(needed)  # where that does not decide, the number of bars does
+    back = bars.back_from(bar_close)
+    quiet = [bar.volume == 0 for bar in islice(back, window)]
+    if not any(quiet) and known >= needed:
+        # Where there are fewer, their number decides.
+        quiet += [bar.volume == 0 for bar in islice(back, max(0, needed - window))]
     return cause_of(np.array(quiet[::-1], dtype=bool), formula, known)
 
 

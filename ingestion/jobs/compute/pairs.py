@@ -127,10 +127,8 @@ def side_by_side(served: pa.Table, local: pa.Table, twins: Twins) -> pa.Table:
     pa.Table
         Ordered by :data:`KEYS`, with :data:`MARKS`, and each column twice.
     """
-    # The row of a withdrawn bar has the values of a bar before: it describes no bar of its own.
-    opened = to_numpy(local["bar_timestamp"]) // MICROSECONDS
-    is_own = to_numpy(local["timestamp"]) - opened <= _LONGEST_BAR
-    local = local.append_column("bar_close", local["timestamp"]).filter(from_numpy(is_own))
+    local = of_own_bars(local)
+    local = local.append_column("bar_close", local["timestamp"])
     names = pc.unique(local["symbol"])
     names = names.take(pc.array_sort_indices(names))
     local, keys = _by_bar(local, names)
@@ -166,6 +164,12 @@ def side_by_side(served: pa.Table, local: pa.Table, twins: Twins) -> pa.Table:
     for name in twins.names:
         pairs = pairs.append_column(name + RECOMPUTED, local[name].take(at_place))
     return pairs
+
+
+def of_own_bars(local: pa.Table) -> pa.Table:
+    """Leave out recomputed rows of withdrawn bars: they have the values of a bar before."""
+    opened = to_numpy(local["bar_timestamp"]) // MICROSECONDS
+    return local.filter(from_numpy(to_numpy(local["timestamp"]) - opened <= _LONGEST_BAR))
 
 
 def with_open_bars(pairs: pa.Table, later: pa.Table) -> pa.Table:
