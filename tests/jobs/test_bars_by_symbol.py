@@ -106,7 +106,7 @@ class Lake:
         bars = [(own, *self.bars[symbol, own]) for own in days]
         return [
             (FIRST + timedelta(days=own, hours=7), close)
-            for own, close, source in bars
+            for own, close, _, source in bars
             if source == "made up"
         ]
 
