@@ -51,6 +51,7 @@ class Loopback:
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
+        self._server.wake()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -135,6 +136,10 @@ class _Server(ThreadingHTTPServer):
         """Bind without looking the host's name up, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+
+    def wake(self) -> None:
+        """Let the waiting thread look up: `shutdown` would wait until it does of itself."""
+        self.socket.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)

@@ -102,7 +102,7 @@ class _Other(BaseHTTPRequestHandler):
 @contextmanager
 def another_server() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Other) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -23,7 +23,7 @@ from tests.report.browser import CHROMIUM, WHY_NOT, browser
 @pytest.fixture
 def server(settings: Project) -> Iterator[ReportServer]:
     with ReportServer(settings, 0) as started:
-        thread = threading.Thread(target=started.serve_forever)
+        thread = threading.Thread(target=started.serve_forever, args=(0.01,))
         thread.start()
         yield started
         started.shutdown()

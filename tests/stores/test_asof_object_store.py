@@ -173,7 +173,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "ingestion.plugins.offline.object_files.LONGEST_RETRY", timedelta(seconds=0.5)
     )
     with ThreadingHTTPServer(("127.0.0.1", 0), Fails) as http:
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{http.server_port}")
         http.shutdown()
