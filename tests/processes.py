@@ -70,8 +70,17 @@ class Running:
         """Wait, but not for longer than it runs."""
         self._process.join(seconds)
 
+    @property
+    def has_ended(self) -> bool:
+        return not self._process.is_alive()
+
     def kill(self) -> None:
         self._process.kill()
+
+    def terminate(self) -> Ended:
+        """Ask it to end, and wait until it has."""
+        self._process.terminate()
+        return self.wait()
 
     def wait(self) -> Ended:
         self._process.join()

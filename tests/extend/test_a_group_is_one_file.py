@@ -6,15 +6,15 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,9 @@ from ingestion.replay import Panel, ReplayScanner
 from tests.bars.source_files import SHIPPED
 from tests.conftest import MONDAY, SAMPLE
 from tests.former.served import FeastCommand
-from tests.processes import Forge
+from tests.processes import Forge, Running
 
 A, B, C = "NASDAQ:AAPL", "NASDAQ:AMZN", "NYSE:IBM"
-BIN = Path(sys.executable).parent
 
 GROUPS = """
 from ingestion.catalog import Column, FeatureGroup, FromBars, Scanner
@@ -325,15 +324,6 @@ def test_history_and_online_reads_through_feast(world: World):
     assert answer["gap"][0] == pytest.approx(joined.loc[A, "gap"])
 
 
-def copied(world: World, tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """Return a copy of the project, and an environment with an installed module ``groups``."""
-    installed = tmp_path / "site"
-    (installed / "groups").mkdir(parents=True)
-    (installed / "groups" / "__init__.py").write_text("raise RuntimeError('not ours')")
-    env = os.environ | {"PYTHONPATH": str(installed), "PYTHONWARNINGS": "ignore"}
-    return shutil.copytree(world.folder, tmp_path / "copy"), env
-
-
 @dataclass(frozen=True)
 class Seeing:
     """Sees the modules of a folder before all others."""
@@ -344,12 +334,20 @@ class Seeing:
         sys.path.insert(0, str(self.folder))
 
 
+def copied(world: World, tmp_path: Path) -> tuple[Path, Seeing]:
+    """Return a copy of the project, and a module ``groups`` that is installed elsewhere."""
+    installed = tmp_path / "site"
+    (installed / "groups").mkdir(parents=True)
+    (installed / "groups" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    return shutil.copytree(world.folder, tmp_path / "copy"), Seeing(installed)
+
+
 def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path, forge: Forge):
     """A module that is installed under the name of a folder changes nothing."""
-    folder, _ = copied(world, tmp_path)
+    folder, installed = copied(world, tmp_path)
     for where, words in ((".", ["--chdir", "feature_repo", "plan"]), ("feature_repo", ["apply"])):
         command = FeastCommand(folder, tuple(words), where)
-        done = forge.start(command, {}, Seeing(tmp_path / "site")).wait()
+        done = forge.start(command, {}, installed).wait()
         assert done.code == 0, done.err[-2000:]
     from feast import FeatureStore
 
@@ -360,39 +358,36 @@ def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path
 
 
 @contextmanager
-def running(command: str, where: Path, env: dict[str, str]) -> Iterator[str]:
-    """Run a server of Feast's; gives its address once it answers."""
+def running(command: str, folder: Path, where: str, start: Callable[..., Running]) -> Iterator[str]:
+    """Run a server of Feast's; gives its address, where it answers in a moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
-    chdir = [] if where.name == "feature_repo" else ["--chdir", "feature_repo"]
-    words = [str(BIN / "feast"), *chdir, command, "--host", "127.0.0.1", "--port", port]
-    log = where / f"{command}.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            words, cwd=where, env=env, stdout=output, stderr=output, start_new_session=True
-        ) as server,
-    ):
-        try:
-            for _ in range(1_200):
-                assert server.poll() is None, log.read_text()[-2000:]
-                with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
-                    break
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
+    chdir = () if where == "feature_repo" else ("--chdir", "feature_repo")
+    words = (*chdir, command, "--host", "127.0.0.1", "--port", port)
+    now = {"TVFEAST_NOW": os.environ["TVFEAST_NOW"]}
+    server = start(FeastCommand(folder, words, where), now)
+    try:
+        for _ in range(1_200):
+            assert not server.has_ended, server.wait().err[-2000:]
+            with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
 
 
-def test_feast_serves_the_features_and_shows_the_registry(world: World, tmp_path: Path):
-    folder, env = copied(world, tmp_path)
+def test_feast_serves_the_features_and_shows_the_registry(
+    world: World, tmp_path: Path, forge: Forge
+):
+    folder, installed = copied(world, tmp_path)
     project = read_configuration(world.project)["project"]
     asked = {"features": ["mine:number_of_employees"], "entities": {"symbol": [A]}}
+    start = partial(forge.start, arrange=installed)
     with (
-        running("serve", folder / "feature_repo", env) as server,
-        running("ui", folder, env) as pages,
+        running("serve", folder, "feature_repo", start) as server,
+        running("ui", folder, ".", start) as pages,
     ):
         answer = requests.post(f"{server}/get-online-features", json=asked, timeout=60).json()
         assert answer["metadata"]["feature_names"] == ["symbol", "number_of_employees"]

@@ -1,7 +1,7 @@
 """The ``feast`` command itself, on a copy of ``feature_repo/``, by the wall clock as it goes.
 
-Its servers are started as anybody starts them; its other commands, from a process that has imported
-Feast.
+Its feature server is started as anybody starts it; its other commands, from a process that has
+imported Feast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import LocalDisk, append_part
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.former.served import FeastCommand
+from tests.lakehouse.s3 import free_port
 from tests.lakehouse.technicals import technicals
 from tests.processes import Forge
 
@@ -73,34 +73,40 @@ def environment(repository: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "TVFEAST_LAKEHOUSE": str(lakehouse), "HOME": "/nonexistent"}
 
 
+def asking(port: int, has_ended: Callable[[], bool]) -> Callable[..., requests.Response]:
+    """Return a function that asks a server, once it has come up."""
+
+    def ask(method: str, path: str, **body) -> requests.Response:
+        deadline = time.monotonic() + PATIENCE
+        url = f"http://127.0.0.1:{port}{path}"
+        while True:
+            try:
+                return requests.request(method, url, timeout=PATIENCE, **body)
+            except requests.ConnectionError:
+                assert not has_ended(), "the server ended"
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.1)
+
+    return ask
+
+
+def options(port: int) -> tuple[str, ...]:
+    return ("--port", str(port), "--host", "127.0.0.1")
+
+
 @contextmanager
-def server(repository: Path, command: str) -> Iterator[Callable[..., requests.Response]]:
-    """Run a server of Feast's; gives a function that asks it, once it has come up."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+def feature_server(repository: Path) -> Iterator[Callable[..., requests.Response]]:
+    """Run ``feast serve``; gives a function that asks it."""
+    port = free_port()
     with subprocess.Popen(
-        [FEAST, command, "--port", str(port), "--host", "127.0.0.1"],
+        [FEAST, "serve", *options(port)],
         cwd=repository,
         env=environment(repository),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-
-        def ask(method: str, path: str, **body) -> requests.Response:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    return requests.request(
-                        method, f"http://127.0.0.1:{port}{path}", timeout=PATIENCE, **body
-                    )
-                except requests.ConnectionError:
-                    assert process.poll() is None, "the server ended"
-                    assert time.monotonic() < deadline, "the server did not come up"
-                    time.sleep(0.2)
-
         try:
-            yield ask
+            yield asking(port, lambda: process.poll() is not None)
         finally:
             process.terminate()
 
@@ -109,7 +115,7 @@ def test_incremental_materialization_and_the_feature_server_give_the_newest_row(
     repository: Path, feast: Feast
 ):
     feast("materialize-incremental", datetime.now(UTC).isoformat())
-    with server(repository, "serve") as ask:
+    with feature_server(repository) as ask:
         document = ask(
             "POST",
             "/get-online-features",
@@ -125,10 +131,16 @@ def test_incremental_materialization_and_the_feature_server_give_the_newest_row(
 
 
 @pytest.mark.usefixtures("feast")
-def test_the_user_interface_comes_up(repository: Path):
-    with server(repository, "ui") as ask:
+def test_the_user_interface_comes_up(repository: Path, forge: Forge):
+    port = free_port()
+    command = FeastCommand(repository.parent, ("ui", *options(port)))
+    pages = forge.start(command, environment(repository))
+    try:
+        ask = asking(port, lambda: pages.has_ended)
         assert "<title>" in ask("GET", "/").text
         assert "tvfeast" in ask("GET", "/projects-list.json").text
+    finally:
+        pages.terminate()
 
 
 def test_a_faulty_declaration_ends_feasts_command_with_one_message(tmp_path: Path, monkeypatch):
