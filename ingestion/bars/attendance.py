@@ -232,11 +232,12 @@ class Attendance:
     def _add_session(self, market: _Market, session: int, numbers: NDArray[np.int32]) -> None:
         if not (numbers[1:] > numbers[:-1]).all():
             numbers = distinct(numbers)
-        before = self._newest[numbers]
         # The other bars are of a session that was counted, or of none.
-        is_later = before < session
+        is_later = self._newest[_places(numbers)] < session
         if not is_later.all():
-            numbers, before = numbers[is_later], before[is_later]
+            numbers = numbers[is_later]
+        places = _places(numbers)
+        before = self._newest[places]
         market.present[session] += len(numbers)
         if not (before == session - 1).all():
             gap = (before != _NO_SESSION) & (before < session - 1)
@@ -245,8 +246,8 @@ class Attendance:
             gaps = [of_gap, self._bars[of_gap], before[gap], of_session]
             self._gaps.append(np.column_stack(gaps).astype(np.int64, copy=False))
         self._oldest[numbers[before == _NO_SESSION]] = session
-        self._newest[numbers] = session
-        self._bars[numbers] += 1
+        self._newest[places] = session
+        self._bars[places] += 1
 
     def forget(self, numbers: NDArray[np.int64]) -> None:
         """Forget all bars of some symbols, by number; others of theirs may be added then."""
@@ -397,6 +398,13 @@ class Attendance:
         wide -= np.searchsorted(keys, symbol * span + first, side="left")
         pauses: NDArray[np.bool_] = 2 * (others - (wide - 1)) >= others
         return pauses
+
+
+def _places(ascending: NDArray[np.int32]) -> slice | NDArray[np.int32]:
+    """Return different numbers as what selects them fastest: neighbours by a slice."""
+    if len(ascending) and ascending[-1] - ascending[0] == len(ascending) - 1:
+        return slice(int(ascending[0]), int(ascending[-1]) + 1)
+    return ascending
 
 
 def _present(
