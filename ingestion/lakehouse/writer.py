@@ -154,7 +154,7 @@ def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
     """
     column = rows.column_names.index(_CREATED)
     field = rows.schema.field(column)
-    stamps = from_numpy(np.full(rows.num_rows, to_micros(instant))).cast(field.type)
+    stamps = from_numpy(np.full(rows.num_rows, to_micros(instant))).view(field.type)
     return rows.set_column(column, field, stamps)
 
 

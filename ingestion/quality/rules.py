@@ -156,7 +156,7 @@ def is_sum(identity: Identity, tolerance: float) -> Rule:
         masks = [np.zeros(0, dtype=bool)]
         for chunk in rows.select(columns).to_batches():
             values, valid = residual(chunk)
-            masks.append(valid & ~((values >= -tolerance) & (values <= tolerance)))
+            masks.append(valid & ~(np.abs(values) <= tolerance))
         return np.concatenate(masks)
 
     bounds = {"column": check, "min_value": -tolerance, "max_value": tolerance}
@@ -284,12 +284,7 @@ def numbers(rows: pa.Table, column: str) -> Numbers:
     cells = rows[column]
     instants = pa.types.is_timestamp(cells.type)
     valid = _mask(pc.is_valid(cells)) if cells.null_count else np.ones(len(cells), dtype=bool)
-    if instants:
-        cells = cells.cast(pa.int64())
-    if cells.null_count:
-        zeros = np.zeros(len(cells), cells.type.to_pandas_dtype())
-        cells = pc.coalesce(cells, from_numpy(zeros))
-    values = to_numpy(cells).astype(np.float64, copy=False)
+    values = to_numpy(cells, null=0).astype(np.float64, copy=False)
     return Numbers(values / _MICROSECONDS if instants else values, valid)
 
 

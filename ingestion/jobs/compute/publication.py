@@ -165,11 +165,13 @@ class GroupWriter:
     def _changes(self, days: dict[date, pa.Table]) -> dict[date, Changes]:
         """Return what is to be written of the rows of some dates."""
         stored = [part for day in days for part in self._stored(day)]
+        self.dates += len(days)
+        if not stored:
+            return {day: Changes(rows, frozenset(), None) for day, rows in days.items()}
         new = pa.concat_tables(days.values())
         changes = changes_of(self._group, new, stored, self._changed_formulas, self._likely)
         self._likely = changes.likely
         self.rows_restated += changes.restated
-        self.dates += len(days)
         self.rows_unchanged += new.num_rows - changes.rows.num_rows
         return dict(changes.by_date())
 
