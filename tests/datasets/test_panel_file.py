@@ -190,6 +190,13 @@ def test_a_symbol_that_is_asked_for_and_has_no_row_is_named(project: Project, tm
     assert unknown == "no feature was known of NASDAQ:APPL (did you mean NASDAQ:AAPL?)"
 
 
+def test_symbols_of_which_none_has_a_row_make_no_file(project: Project, tmp_path: Path):
+    request = PanelRequest(MARCH, tmp_path / "panel.parquet", symbols=["NASDAQ:APPL", "X:GONE"])
+    with pytest.raises(InputError, match=r"known of NASDAQ:APPL \(did you mean NASDAQ:AAPL\?\)"):
+        write_panel(project, request)
+    assert not list(tmp_path.glob("panel.parquet*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -92,7 +92,8 @@ def write_panel(project: Project, request: PanelRequest) -> PanelResult:
     ------
     InputError
         If there is no such service, feature or universe, a group has no rows, there is nobody to
-        ask about or no decision, or ``known_at`` is before the first row of what is read.
+        ask about or no decision, no feature is known of any of the symbols, or ``known_at`` is
+        before the first row of what is read.
     CorruptPart
         If a part cannot be read.
     """
@@ -154,7 +155,12 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
         if request.symbols is not None and counts.matched < counts.rows:
             there = reading_again(lambda: _with_rows(project, request, groups))
             if without := {*request.symbols} - there:
-                warnings.append(nothing_known_warning(without, there))
+                unknown = nothing_known_warning(without, there)
+                if without == {*request.symbols}:
+                    raise InputError(
+                        f"{unknown}, and there is no other symbol: look at --from, too"
+                    )
+                warnings.append(unknown)
         file.record(
             kind="panel",
             **origin(project, run.id, features),
