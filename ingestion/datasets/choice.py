@@ -17,7 +17,17 @@ class Choice(Protocol):
     def was_active(
         self, names: pa.Array, codes: NDArray[np.integer], times: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Return which symbols could be chosen at which times, Unix µs; also where unknown."""
+        """Return which symbols could be chosen at which times; also where that is unknown.
+
+        Parameters
+        ----------
+        names
+            Symbols, of whatever string type.
+        codes
+            Shape ``(n,)``: positions in ``names``.
+        times
+            Shape ``(n,)``: Unix µs.
+        """
 
     def is_known(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return at which times it is known who could be chosen."""

@@ -77,17 +77,7 @@ class Universe:
     def was_active(
         self, names: pa.Array, codes: NDArray[np.integer], times: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Return which symbols were active at which times.
-
-        Parameters
-        ----------
-        names
-            Symbols, of whatever string type.
-        codes
-            Shape ``(n,)``: positions in ``names``.
-        times
-            Shape ``(n,)``: Unix µs.
-        """
+        """Return which symbols were active, as :class:`~ingestion.datasets.choice.Choice` says."""
         own = codes_in(self.names, names)
         if self.active.all() and (self.since == _ALWAYS).all():
             fixed: NDArray[np.bool_] = (own >= 0)[codes]

@@ -119,7 +119,7 @@ class Membership:
         codes
             Shape ``(n,)``: positions in ``names``.
         times
-            Shape ``(n,)``.
+            Shape ``(n,)``: Unix µs.
         """
         own = codes_in(self.names, names)[codes]
         number = np.searchsorted(self.answered, times, side="right") - 1

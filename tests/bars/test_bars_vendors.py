@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import Import, Rows, Write, seconds, utc
 
-from ingestion.bars.file_names import name_in
 from ingestion.base.errors import InputError
 
 OPENED, CLOSED = "2021-03-03 14:30", "2021-03-03 21:00"
@@ -119,23 +118,6 @@ def test_instants_of_an_unknown_zone_are_an_input_error(
     what = "time" if column == "timestamp" else column
     with pytest.raises(InputError, match=f"long.parquet: a {what} cannot be read: .*Atlantis"):
         run(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "symbol"),
-    [
-        ("NASDAQ_AAPL_1d.parquet", "NASDAQ:AAPL"),
-        ("NYSE_BRK.B_1D.parquet", "NYSE:BRK.B"),
-        ("FX_IDC_EURUSD_1d.parquet", "FX_IDC:EURUSD"),
-        ("FX_EURUSD_1d.parquet", "FX:EURUSD"),
-        ("NOWHERE_A_B_1d.parquet", "NOWHERE:A_B"),
-        ("BINANCE_BTCUSDT_1d.csv.gz", "BINANCE:BTCUSDT"),
-        ("AAPL.csv", "AAPL"),
-        ("BRK.B.csv", "BRK.B"),
-    ],
-)
-def test_a_file_name_names_its_symbol(name: str, symbol: str) -> None:
-    assert name_in(Path(name)) == symbol
 
 
 def test_one_file_a_symbol_with_unix_seconds(tmp_path: Path, run: Import, stored: Rows) -> None:
