@@ -74,20 +74,24 @@ class Sessions:
         A bar that closes late, as one of unknown hours does, is still of the last session that had
         opened.
         """
-        # Neighbours mostly close together.
-        heads = np.flatnonzero(np.append(True, closes[1:] != closes[:-1])[: len(closes)])
+        # Neighbours mostly close together, and often all of a date.
+        differs = closes[1:] != closes[:-1]
+        heads = np.append(0, np.flatnonzero(differs) + 1)[: len(closes)]
         at = np.searchsorted(self.opens, closes[heads], side="left") - 1
+        if len(heads) == 1:
+            return np.full(len(closes), at[0])
         return np.repeat(at, np.diff(np.append(heads, len(closes))))
 
 
 def market_of(symbol: str) -> str | None:
     """Return a symbol's market; None if its sessions are not known."""
     exchange = exchange_of(symbol)
-    return exchange if _has_known_hours(exchange) else None
+    return exchange if has_known_hours(exchange) else None
 
 
 @cache
-def _has_known_hours(exchange: str) -> bool:
+def has_known_hours(exchange: str) -> bool:
+    """Return whether an exchange is a market: whether the sessions of its symbols are known."""
     # `INDEX` has symbols that never close, and others of unknown hours.
     return hours_of_exchange(exchange).rule is not ClosingRule.DAY_AFTER_OPEN
 
@@ -205,14 +209,14 @@ class Attendance:
         """Make room for symbols that are new."""
         if len(names) == len(self._market):
             return
-        of_new = [market_of(symbol) for symbol in names[len(self._market) :]]
+        of_new = [exchange_of(symbol) for symbol in names[len(self._market) :]]
         for market in dict.fromkeys(of_new):
-            if market is not None and market not in self._markets:
+            if market not in self._markets and has_known_hours(market):
                 sessions = sessions_of_market(market, self._first, self._last)
                 self._markets[market] = len(self._found)
                 present = np.zeros(len(sessions.labels), dtype=np.int64)
                 self._found.append(_Market(market, sessions, present))
-        new = [self._markets.get(market or "", _NO_SESSION) for market in of_new]
+        new = [self._markets.get(exchange, _NO_SESSION) for exchange in of_new]
         self._market = np.append(self._market, np.array(new, dtype=np.int32))
         self._oldest = np.append(self._oldest, np.full(len(new), _NO_SESSION))
         self._newest = np.append(self._newest, np.full(len(new), _NO_SESSION))
@@ -245,7 +249,9 @@ class Attendance:
             of_session = np.full(len(of_gap), session)
             gaps = [of_gap, self._bars[of_gap], before[gap], of_session]
             self._gaps.append(np.column_stack(gaps).astype(np.int64, copy=False))
-        self._oldest[numbers[before == _NO_SESSION]] = session
+        is_first = before == _NO_SESSION
+        if is_first.any():
+            self._oldest[numbers[is_first]] = session
         self._newest[places] = session
         self._bars[places] += 1
 

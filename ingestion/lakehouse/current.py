@@ -251,29 +251,34 @@ def newest_events(
     def read() -> dict[str, datetime]:
         newest: dict[str, int] = {}
         unseen = {symbol: event.date() for symbol, event in (latest or {}).items()}
-        found, all_found = strings([]), None  # those of later dates, and names of one of them
+        latest_unseen = max(unseen.values(), default=date.min)
+        # Those of later dates, and the names of a part of which all are among them.
+        found, all_found = strings([]), None
         parts = list_parts(lakehouse, dataset, since.date(), until.date())
         for day, of_day in groupby(reversed(parts), key=lambda part: part.date):
-            if latest is not None and max(unseen.values(), default=date.min) < day:
+            if latest is not None and latest_unseen < day:
                 continue
-            more: dict[str, int] = {}
+            more, whole = dict[str, int](), None
             for part in of_day:
                 names = read_part(part, dataset, ["symbol"])["symbol"]
                 if all_found is not None and names.equals(all_found):
                     continue  # as in most parts: each symbol has a row of a later date
-                new = codes_in(found, names) < 0
+                if len(found) < len(newest):
+                    found = strings(newest)
+                new = codes_in(found, names) < 0 if newest else np.ones(len(names), bool)
                 if not new.any():
                     all_found = names
                     continue
                 event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
-                which = np.flatnonzero(new & (event >= first) & (event <= last))
-                of_which = names.take(from_numpy(which)).to_pylist()
-                for symbol, at in zip(of_which, event[which].tolist(), strict=True):
-                    more[symbol] = max(at, more.get(symbol, at))
+                counts = new & (event >= first) & (event <= last)
+                whole = names if counts.all() else whole
+                which = np.flatnonzero(counts)
+                _put_later(more, names.take(from_numpy(which)).to_pylist(), event[which].tolist())
             if more:
                 newest |= more
                 unseen = {symbol: last for symbol, last in unseen.items() if symbol not in more}
-                found = strings(newest)
+                latest_unseen = max(unseen.values(), default=date.min)
+                all_found = all_found if whole is None else whole
         instant = cache(from_micros)  # most symbols have the same
         return {
             symbol: instant(event)
@@ -282,6 +287,16 @@ def newest_events(
         }
 
     return reading_again(read)
+
+
+def _put_later(newest: dict[str, int], symbols: list[str], events: list[int]) -> None:
+    """Put events where there is none yet, or an earlier one."""
+    of_each = dict(zip(symbols, events, strict=True))
+    if not newest and len(of_each) == len(events):  # as in most parts: no symbol has two rows
+        newest.update(of_each)
+        return
+    for symbol, event in zip(symbols, events, strict=True):
+        newest[symbol] = max(event, newest.get(symbol, event))
 
 
 class Known(NamedTuple):

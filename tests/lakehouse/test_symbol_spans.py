@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ingestion.lakehouse import LocalDisk, append_part, list_parts
+from ingestion.lakehouse import CacheFile, LocalDisk, append_part, list_parts
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.symbol_spans import span_of
@@ -97,9 +97,11 @@ def test_a_damaged_cache_is_made_anew_and_parts_are_read_once(
     lake.check(exact=True)
     cache = tmp_path / "_caches" / f"symbol_spans.{GROUP.name}.zip"
     content = bytearray(cache.read_bytes())
-    content[content.index(b"days") + 10] ^= 1
+    content[content.index(b"days") + 30] ^= 1
     cache.write_bytes(content)
+    assert CacheFile(cache.name, lake.disk).damage()
     lake.check(exact=True)
+    assert not CacheFile(cache.name, lake.disk).damage()
     opened: list[str] = []
     whole = LocalDisk.open
     monkeypatch.setattr(

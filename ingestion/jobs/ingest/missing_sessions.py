@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.bars.attendance import Attendance, Hole, market_of
+from ingestion.bars.attendance import Attendance, Hole, has_known_hours, market_of
 from ingestion.bars.holes import Accepted, OpenHoles, open_holes, read_accepted, record_accepted
-from ingestion.bars.recent_bars import BarsOfDay, RecentBars
+from ingestion.bars.kept_days import BarsOfDay
+from ingestion.bars.recent_bars import RecentBars
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
@@ -302,10 +303,9 @@ class _Recent:
         first, last = (at - LOOKBACK).date(), at.date()
         bars = bars or RecentBars.read(lakehouse, first, last)
         recent = cls(Attendance(first, last), {}, {})
-        by_name = [market_of(name) for name in bars.names]
-        markets = sorted({market for market in by_name if market is not None})
+        markets = sorted(each for each in set(bars.exchanges) if has_known_hours(each))
         numbers = {market: number for number, market in enumerate(markets)}
-        market = np.array([numbers.get(name or "", _NO_MARKET) for name in by_name], np.int32)
+        market = np.array([numbers.get(each, _NO_MARKET) for each in bars.exchanges], np.int32)
         for each in bars.days:
             if first <= each.day <= last:
                 closes = each.close // MICROSECONDS

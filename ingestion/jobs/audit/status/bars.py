@@ -11,7 +11,6 @@ import numpy as np
 
 from ingestion.bars.recent_bars import RecentBars
 from ingestion.base.instants import from_micros, to_micros
-from ingestion.markets.symbols import exchange_of
 
 _NEVER = np.iinfo(np.int64).min
 
@@ -70,27 +69,22 @@ def bars(dates: Sequence[date], recent: RecentBars, at: datetime) -> BarsStatus:
         np.maximum.at(newest, each.symbol[closed], each.close[closed])
         is_scanned[each.symbol[closed & each.is_scanned]] = True
     instant = cache(from_micros)  # most symbols have the same
-    events = {
-        name: instant(close)
-        for name, close in zip(recent.names, newest.tolist(), strict=True)
-        if close != _NEVER
-    }
-    scanned = frozenset(exchange_of(recent.names[at]) for at in np.flatnonzero(is_scanned))
+    events: dict[str, datetime] = {}
+    of_exchange: dict[str, list[int]] = {}
+    bars_of = zip(recent.names, recent.exchanges, newest.tolist(), strict=True)
+    for name, exchange, close in bars_of:
+        if close != _NEVER:
+            events[name] = instant(close)
+            of_exchange.setdefault(exchange, []).append(close)
+    scanned = {recent.exchanges[at] for at in np.flatnonzero(is_scanned).tolist()}
     return BarsStatus(
         dates=len(dates),
         first=dates[0] if dates else None,
         last=dates[-1] if dates else None,
         symbols=len(events),
-        markets=_markets(events, scanned),
+        markets=tuple(
+            MarketBars(exchange, len(closes), instant(max(closes)), exchange not in scanned)
+            for exchange, closes in sorted(of_exchange.items())
+        ),
         newest=events,
-    )
-
-
-def _markets(newest: Mapping[str, datetime], scanned: frozenset[str]) -> tuple[MarketBars, ...]:
-    by_exchange: dict[str, list[datetime]] = {}
-    for symbol, event in newest.items():
-        by_exchange.setdefault(exchange_of(symbol), []).append(event)
-    return tuple(
-        MarketBars(exchange, len(events), max(events), exchange not in scanned)
-        for exchange, events in sorted(by_exchange.items())
     )

@@ -23,7 +23,6 @@ from ingestion.jobs.ingest.unfinished_imports import imports_told
 from ingestion.lakehouse import IMPORTED, read_members, recorded_universes
 from ingestion.lakehouse.membership import Membership
 from ingestion.markets.sessions import calendar_ends
-from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 
 _CHANGED_WITHIN = timedelta(days=90)
@@ -97,7 +96,7 @@ def _exchanges(recent: RecentBars, today: date) -> set[str]:
     for each in recent.days:
         if each.day >= today - _IN_USE:
             is_there[each.symbol] = True
-    return {exchange_of(recent.names[number]) for number in np.flatnonzero(is_there)}
+    return {recent.exchanges[number] for number in np.flatnonzero(is_there).tolist()}
 
 
 _ANSWERED_WITHIN = timedelta(days=30)

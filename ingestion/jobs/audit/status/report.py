@@ -2,7 +2,8 @@
 
 Reads the newest receipts and the keys of recent rows; a receipt that cannot be read is past a
 limit, and the one before it counts, as it does where a run died before its snapshot appeared.
-Changes nothing, does not ask Feast, and waits for nobody.
+Changes nothing, does not ask Feast, and waits for nobody. Only the step of a flow keeps what it has
+read of the bars (:mod:`ingestion.bars.kept_days`), for those who look later.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def status(
     catalog = project.catalog
     pulse = catalog.pulse
     dates = [day for day in list_dates(lakehouse, OHLCV_1D) if day <= at.date()]
-    recent = RecentBars.read(lakehouse, min(dates[-1:], default=at.date()) - LOOKBACK, at.date())
+    since = min(dates[-1:], default=at.date()) - LOOKBACK
+    recent = RecentBars.read(lakehouse, since, at.date(), keep=profile is not None)
     stored = bars(dates, recent, at)
     newest = {
         group.name: newest_events(lakehouse, group, at - LOOKBACK, at, _latest(group, stored))
