@@ -34,6 +34,8 @@ from tests.bars.vendors import (
     stored,
 )
 
+SHW = "NYSE:SHW"
+
 
 @pytest.fixture
 def yahoo(
@@ -60,9 +62,17 @@ def dividends(symbol: str) -> list[tuple[str, float]]:
     return sorted((each["ex_date"], each["amount"]) for each in own)
 
 
-def test_bars_are_those_of_a_file_as_traded_with_their_splits(fetch, bars, folder, tmp_path):
+def test_bars_and_dividends_are_as_traded_and_paid_before_the_splits_that_came_later(
+    fetch, bars, tmp_path
+):
+    """Yahoo shows 0.113333 for the 0.17 that ODFL paid before a split of 3:2."""
     code, told = fetch(*SYMBOLS, since=None)
     assert (code, told["written"], told["refused"]) == (0, len(stored()), 0)
+    assert {symbol: dividends(symbol) for symbol in PAID} == PAID
+    (run,) = told["imports"]
+    assert (run["dividends"], run["dividends_restated"]) == (9, 0)
+    assert "dividends_without_drop" not in run["findings"]
+    assert fetch(*PAID, since="2019-07-01")[1]["imports"][0]["dividends"] == 0
     fetched = stored()
     other = Project(tmp_path, tmp_path / "imported", "https://scanner.invalid")
     pq.write_table(bars, tmp_path / "bars.parquet")
@@ -166,22 +176,13 @@ def test_an_invented_split_does_not_change_what_is_stored(fetch, yahoo, bars, at
     assert set(after["split_ratio"].to_pylist()) == {1}
 
 
-def test_dividends_are_recorded_as_they_were_paid_before_the_splits_that_came_later(fetch):
-    """Yahoo shows 0.113333 for the 0.17 that ODFL paid before a split of 3:2."""
-    code, told = fetch(*PAID, since=None)
-    assert code == 0
-    assert {symbol: dividends(symbol) for symbol in PAID} == PAID
-    (run,) = told["imports"]
-    assert (run["dividends"], run["dividends_restated"]) == (9, 0)
-    assert "dividends_without_drop" not in run["findings"]
-    assert fetch(*PAID, since="2019-07-01")[1]["imports"][0]["dividends"] == 0
-
-
 def test_a_later_split_changes_what_yahoo_shows_and_nothing_that_is_recorded(
     fetch, yahoo: ReplayYahoo, bars, at
 ):
-    """1.34 is shown as 0.446667, and after another split of 7:1 as 0.06381: 1.34001 times 21."""
-    assert fetch("NYSE:SHW", since=None)[0] == 0
+    """1.65 is shown as 0.55, and after another split of 7:1 as 0.078571: 1.649991 divided by 21."""
+    assert fetch("NYSE:SHW")[0] == 0
+    paid = dividends("NYSE:SHW")
+    assert paid == [("2021-02-26", 1.65)]
     series = series_of(bars, "NYSE:SHW")
     at(EVENING + timedelta(days=1))
     (tuesday,) = [row for row in series.bars if row[0] == date(2021, 4, 13)]
@@ -191,35 +192,41 @@ def test_a_later_split_changes_what_yahoo_shows_and_nothing_that_is_recorded(
     ]
     splits = [*series.splits, (tuesday[0], 7.0, 1.0)]
     yahoo.series["SHW"] = Series(after, splits, series.dividends)
-    code, told = fetch("NYSE:SHW", since="2019-07-01")
+    code, told = fetch("NYSE:SHW")
     assert code == 0, told
     assert told["imports"][0]["dividends"] == 0
-    assert dividends("NYSE:SHW") == PAID["NYSE:SHW"]
+    assert dividends("NYSE:SHW") == paid
 
 
 def test_a_dividend_that_yahoo_changes_or_drops_is_a_later_version(
     fetch, yahoo: ReplayYahoo, bars, at
 ):
-    assert fetch(AAPL, since=None)[0] == 0
-    series = series_of(bars, AAPL)
-    (first, amount), _, third = series.dividends
+    """Two were paid before the split of 3:1 on 1 April, one after it."""
+    days = date(2021, 2, 12), date(2021, 2, 26), date(2021, 4, 6)
+    paid = [(str(day), amount) for day, amount in zip(days, (1.5, 1.65, 0.55), strict=True)]
+    bars_of = series_of(bars, SHW)
+    series = Series(bars_of.bars, bars_of.splits, list(zip(days, (1.5, 1.65, 0.55), strict=True)))
+    yahoo.series["SHW"] = series
+    assert fetch(SHW)[0] == 0
+    assert dividends(SHW) == paid
     at(EVENING + timedelta(hours=1))
-    yahoo.series["AAPL"] = Series(series.bars, series.splits, [(first, amount + 0.1), third])
-    (run,) = fetch(AAPL, since="2019-07-01")[1]["imports"]
+    changed = [(days[0], 1.6), (days[2], 0.55)]
+    yahoo.series["SHW"] = Series(series.bars, series.splits, changed)
+    (run,) = fetch(SHW)[1]["imports"]
     assert (run["dividends"], run["dividends_restated"], run["dividends_withdrawn"]) == (2, 2, 1)
-    assert dividends(AAPL) == [(str(first), pytest.approx(0.87)), (str(third[0]), third[1])]
+    assert dividends(SHW) == [(paid[0][0], pytest.approx(1.6)), paid[2]]
     # An answer that has lost its events proves nothing about all of them.
-    yahoo.series["AAPL"] = Series(series.bars, series.splits)
-    (run,) = fetch(AAPL, since="2019-07-01")[1]["imports"]
+    yahoo.series["SHW"] = Series(series.bars, series.splits)
+    (run,) = fetch(SHW)[1]["imports"]
     assert (run["dividends"], run["dividends_withdrawn"]) == (0, 0)
-    assert run["findings"]["dividends_missing"]["examples"] == [AAPL]
-    assert len(dividends(AAPL)) == 2
+    assert run["findings"]["dividends_missing"]["examples"] == [SHW]
+    assert len(dividends(SHW)) == 2
     # Of an answer that begins later the others are not missing.
-    yahoo.series["AAPL"] = series
-    assert fetch(AAPL, since="2020-11-01")[1]["imports"][0]["dividends"] == 0
+    yahoo.series["SHW"] = series
+    assert fetch(SHW, since="2021-03-15")[1]["imports"][0]["dividends"] == 0
     at(EVENING + timedelta(hours=2))
-    assert fetch(AAPL, since="2019-07-01")[0] == 0
-    assert dividends(AAPL) == PAID[AAPL]
+    assert fetch(SHW)[0] == 0
+    assert dividends(SHW) == paid
 
 
 def test_a_dividend_for_which_the_price_did_not_fall_is_named(fetch, yahoo, bars):

@@ -33,7 +33,7 @@ from tests.declared import LOCAL_1D
 BTC, ETH, COIN, STOCK = "BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "COINBASE:ETHUSD", "NASDAQ:AAPL"
 XRP = "BINANCE:XRPUSDT"
 STEP, OTHER = "daily-bars coins", "daily-bars others"
-FIRST = date(2021, 1, 1)
+FIRST = date(2021, 3, 8)
 SOURCE = """
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -54,7 +54,7 @@ def tables(want):
         raise ConnectionRefusedError(111, "Connection refused")
     if want.symbol in told["unknown"]:
         return
-    first = max(want.first, date(2021, 1, 1))
+    first = max(want.first, date(2021, 3, 8))
     days = [first + timedelta(n) for n in range((want.last - first).days + 1)]
     days = [each for each in days if str(each) not in told["lacks"].get(want.symbol, [])]
     level = 60_000.0 if "BTC" in want.symbol else 2_150.0  # the scanner shows a bar of each, too
@@ -129,14 +129,14 @@ def test_a_flow_fetches_the_closed_bars_that_the_scanner_cannot_give(
     assert flow.error is None, flow_text(flow)
     names = [step.name for step in flow.steps]
     assert names.index("feature-ingest") < names.index(STEP) < names.index("local-features")
-    assert "101 closed bars of coins written, 1 of 1 symbol due" in flow_text(flow)
+    assert "35 closed bars of coins written, 1 of 1 symbol due" in flow_text(flow)
     yesterday = MONDAY.date() - timedelta(days=1)
     assert vendors.days(BTC) == days_from(FIRST, yesterday)
     assert vendors.asked() == [["coins", BTC, "1970-01-01", str(MONDAY.date())]]
     computed = read_current(list_parts(vendors.project.lakehouse, LOCAL_1D), LOCAL_1D)
     assert set(computed["symbol"].to_pylist()) >= {BTC}
     rows = {each.dataset: each.rows for each in flow.published}
-    assert rows["ohlcv_1d"] == 103  # with the scanner's of both, of which one is restated
+    assert rows["ohlcv_1d"] == 37  # with the scanner's of both, of which one is restated
     # No session has closed since: nobody is asked.
     again = vendors.flow(BTC, STOCK)
     assert again.error is None
@@ -158,7 +158,7 @@ def test_a_flow_fetches_the_closed_bars_that_the_scanner_cannot_give(
 
 
 def test_a_source_that_fails_fails_its_own_markets_alone(vendors: Vendors):
-    vendors.assign('[daily]\nBINANCE = "coins"\nCOINBASE = "others"\n[from]\nothers = 2021-03-01\n')
+    vendors.assign('[daily]\nBINANCE = "coins"\nCOINBASE = "others"\n[from]\nothers = 2021-03-20\n')
     vendors.answers["down"] = ["coins"]
     flow = vendors.flow(BTC, COIN, STOCK)
     assert flow.error is not None
@@ -167,7 +167,7 @@ def test_a_source_that_fails_fails_its_own_markets_alone(vendors: Vendors):
     assert "the vendor is closed" in flow[STEP].reason
     assert flow[OTHER].status is Status.DONE
     assert flow["materialize"].status is Status.DONE
-    assert vendors.days(COIN) == days_from(date(2021, 3, 1), date(2021, 4, 11))
+    assert vendors.days(COIN) == days_from(date(2021, 3, 20), date(2021, 4, 11))
     assert vendors.days(BTC) == [date(2021, 4, 11)]  # the scanner's own
     told = json.loads(flow.receipt.path.read_text())
     assert [each["step"] for each in told["refused"]] == [STEP]
@@ -209,7 +209,7 @@ def test_each_source_leaves_receipts_of_its_own_which_other_commands_find(vendor
 def test_a_session_without_a_bar_is_asked_for_again_and_then_recorded_as_absent(
     vendors: Vendors, at: Callable[[datetime], None]
 ):
-    hole, late = date(2021, 1, 20), date(2021, 2, 3)
+    hole, late = date(2021, 3, 12), date(2021, 3, 16)
     vendors.answers["lacks"] = {BTC: [str(hole)], ETH: [str(late)]}
     flow = vendors.flow(BTC, ETH)
     assert flow.error is None
@@ -302,7 +302,7 @@ def test_the_step_of_a_run_in_parts_is_done_once(
     words = ["daily-bars", "--candidates", str(candidates), "--run-id", run]
     first = CliRunner().invoke(cli, words)
     assert first.exit_code == 0, first.exception
-    assert "101 closed bars of coins written, 1 of 1 symbol due" in first.output
+    assert "35 closed bars of coins written, 1 of 1 symbol due" in first.output
     assert len(vendors.asked()) == 1
     again = CliRunner().invoke(cli, words)
     assert f"run {run} has done daily-bars already" in str(again.exception)
