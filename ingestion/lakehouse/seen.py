@@ -8,7 +8,7 @@ of history, a look takes two questions to the disk per date.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -64,8 +64,13 @@ _NOTHING = _Folder("", {})
 class SeenParts:
     """The parts of a dataset at one time."""
 
-    def __init__(self, folders: dict[str, _Folder], looked_at: Lakehouse | None = None) -> None:
-        self._folders, self._lakehouse = folders, looked_at
+    def __init__(
+        self,
+        folders: dict[str, _Folder],
+        looked_at: Lakehouse | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        self._folders, self._lakehouse, self._counts = folders, looked_at, counts or {}
 
     @classmethod
     def look(
@@ -84,13 +89,14 @@ class SeenParts:
         """
         known = before._folders if before else {}
         folders: dict[str, _Folder] = {}
+        counts: dict[str, int] = {}
         for day in list_dates(lakehouse, dataset) if days is None else days:
             key = partition_folder(dataset, day)
             old, state = known.get(key, _NOTHING), lakehouse.names_state(key)
             if not (state and state == old.state and _are_as_they_were(lakehouse, key, old)):
-                old = _looked_at(state, parts_of(lakehouse, dataset, day), old)
+                old = _looked_at(state, parts_of(lakehouse, dataset, day), old, counts)
             folders[key] = old
-        return cls(folders, lakehouse)
+        return cls(folders, lakehouse, counts)
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -102,6 +108,14 @@ class SeenParts:
             for key, folder in self._folders.items()
             for name in folder.files
         ]
+
+    def rows(self, part: Part) -> int:
+        """Return how many rows a part has; errors as of ``read_metadata``.
+
+        A footer that was read for the look is not read again.
+        """
+        count = self._counts.get(part.key)
+        return read_metadata(part).num_rows if count is None else count
 
     def with_own(self, parts: Iterable[Part], run_id: str) -> SeenParts:
         """Return the same with parts that a run has written since."""
@@ -172,15 +186,18 @@ def _are_as_they_were(lakehouse: Lakehouse, key: str, folder: _Folder) -> bool:
     return all(state(f"{key}/{name}") == file[0] for name, file in folder.files.items())
 
 
-def _looked_at(state: str, parts: Sequence[Part], old: _Folder) -> _Folder:
-    """Return a folder with some parts; the same object if nothing is new."""
+def _looked_at(state: str, parts: Sequence[Part], old: _Folder, counts: dict[str, int]) -> _Folder:
+    """Return a folder with some parts; the same object if nothing is new.
+
+    The rows of the parts whose footers are read are added to ``counts``.
+    """
     is_same = state == old.state and len(parts) == len(old.files)
     files: dict[str, _File] = {}
     for part in parts:
         name, of_file = part.key.rpartition("/")[2], part.lakehouse.state(part.key)
         file = old.files.get(name)
         if file is None or file[0] != of_file:
-            file, is_same = (of_file, _origins(part, of_file)), False
+            file, is_same = (of_file, _origins(part, of_file, counts)), False
         files[name] = file
     return old if is_same else _Folder(state, files)
 
@@ -199,9 +216,10 @@ def read_unseen(part: Part, dataset: Dataset, columns: Sequence[str], seen: Seen
     return rows.filter(from_numpy(~np.array(known)[told.of_row]))
 
 
-def _origins(part: Part, state: str) -> tuple[Origin, ...]:
+def _origins(part: Part, state: str, counts: dict[str, int]) -> tuple[Origin, ...]:
     try:
         metadata = read_metadata(part)
+        counts[part.key] = metadata.num_rows
         told = read_provenance(metadata.metadata, part.key, metadata.num_rows)
     except (CorruptPart, ValueError):
         return ((state, part.key),)

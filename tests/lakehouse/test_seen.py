@@ -123,10 +123,15 @@ def test_of_dates_that_are_as_they_were_no_folder_is_listed_and_no_footer_read(
         own = getattr(LocalDisk, verb)
         noted = lambda disk, key, own=own: touched.append(key) or own(disk, key)  # noqa: E731
         monkeypatch.setattr(LocalDisk, verb, noted)
-    (part,) = lake.look(before).new_since(before)
+    seen = lake.look(before)
+    (part,) = seen.new_since(before)
     folder = part.key.rpartition("/")[0]
     assert folder.endswith(f"date={DAYS[1].date()}")
     assert set(touched) == {folder, part.key}
+    touched.clear()
+    assert seen.rows(part) == 1
+    assert touched == []  # its footer was read for the look
+    assert [seen.rows(each) for each in seen.parts] == [1] * 4
 
 
 def test_a_run_knows_its_own_parts_without_a_look(tmp_path: Path):

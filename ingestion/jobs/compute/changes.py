@@ -22,7 +22,7 @@ from ingestion.base.arrow import from_numpy, latest, to_numpy
 from ingestion.base.instants import DAY, date_of_day
 from ingestion.base.ordered import runs
 from ingestion.catalog import Dataset, FeatureGroup
-from ingestion.lakehouse import by_date, read_current, read_current_of
+from ingestion.lakehouse import read_current, read_current_of
 from ingestion.lakehouse.history import lacking
 from ingestion.lakehouse.origins import rows_lacking
 from ingestion.lakehouse.parts import Part, read_metadata, read_schema
@@ -204,7 +204,7 @@ class BackfillPlan:
 
 
 def planned_writing(
-    bars: Sequence[Part],
+    bars: Mapping[date, int],
     groups: Mapping[FeatureGroup, Sequence[Part]],
     changed_formulas: AbstractSet[str] = frozenset(),
 ) -> BackfillPlan:
@@ -213,22 +213,18 @@ def planned_writing(
     Parameters
     ----------
     bars
-        Parts of the span.
+        How many there are, by date of the span.
     groups
         The stored parts of the groups that are computed from them, of the span at least.
     changed_formulas
         Names of those that compute something else than the stored rows contain.
     """
-    rows_of_bars = {
-        day: sum(read_metadata(part).num_rows for part in parts)
-        for day, parts in by_date(list(bars)).items()
-    }
     rows, size = dict[str, int](), 0.0
     dates, columns = set[date](), set[str]()
     changed_rows, changed_columns = 0, list[str]()
     for group, parts in groups.items():
         kept = {column.name for column in group.columns if not column.retired}
-        whole = dict.fromkeys(rows_of_bars, 0)
+        whole = dict.fromkeys(bars, 0)
         bytes_a_row: list[float] = []
         later: dict[date, set[str]] = {}
         for part in parts:
@@ -245,9 +241,9 @@ def planned_writing(
                 bytes_a_row.append(a_row * len(group.columns) / len(schema.names))
         if changed := sorted(kept & changed_formulas):
             changed_columns += [f"{group.name}:{name}" for name in changed]
-            changed_rows += sum(min(whole[day], rows_of_bars[day]) for day in whole)
+            changed_rows += sum(min(whole[day], bars[day]) for day in whole)
             whole = dict.fromkeys(whole, 0)
-        wanted = {day: max(0, rows_of_bars[day] - whole[day]) for day in whole}
+        wanted = {day: max(0, bars[day] - whole[day]) for day in whole}
         for day in (day for day, count in wanted.items() if count):
             dates.add(day)
             columns |= {f"{group.name}:{name}" for name in later.get(day, ())}

@@ -12,6 +12,7 @@ next bars need is kept (:mod:`~ingestion.jobs.compute.formula_state`), and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -46,6 +47,7 @@ from ingestion.lakehouse import (
     Lakehouse,
     Part,
     RunFile,
+    SeenParts,
     list_parts,
     newest_part,
     read_metadata,
@@ -125,27 +127,39 @@ def backfill(
         raise InputError(f"--from {first} is after --to {last}")
     span = {"first": first, "last": last}
     with Run.open(project, "backfill", span, file=BACKFILL_FILE) as run:
-        bars = list_parts(project.lakehouse, OHLCV_1D)
+        seen = Seen.look(project)
+        bars = seen.bars.parts
         # One over all bars sees what `local_features` would look for.
         if bars and first <= bars[0].date and bars[-1].date <= last:
             run.file = RECEIPT_FILE
         refuse_half_imports(project.lakehouse)
-        planned = plan_backfill(project, first, last)
+        planned = plan_backfill(project, first, last, seen.bars)
         announce(planned)
         publication = Publication(project, run, mark_definitions(project, run))
-        done = _compute_all(project, run, publication, first, last)
+        done = _compute_all(project, run, publication, seen, first, last)
         return _finished(project, run, publication, done, planned)
 
 
-def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
+def plan_backfill(
+    project: Project, first: date, last: date, seen: SeenParts | None = None
+) -> BackfillPlan:
     """Return about how much :func:`backfill` will write; reads the footers of the span's parts.
+
+    Parameters
+    ----------
+    seen
+        All parts of bars, if they have been looked at: their footers are not read again.
 
     Raises
     ------
     InputError
         If there are no bars.
     """
-    bars = [part for part in _require_bars(project.lakehouse) if first <= part.date <= last]
+    seen = seen or SeenParts({})
+    bars = Counter[date]()
+    for part in _require_bars(project.lakehouse):
+        if first <= part.date <= last:
+            bars[part.date] += seen.rows(part)
     groups = {
         group: list_parts(project.lakehouse, group, first) for group in project.catalog.computed
     }
@@ -187,7 +201,8 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
                 first = min(first, unfit.first)
             done = None
             if first < date.max:
-                done = _compute_all(project, run, publication, first, date.max, str(unfit))
+                seen = Seen.look(project)
+                done = _compute_all(project, run, publication, seen, first, date.max, str(unfit))
         return _finished(project, run, publication, done)
 
 
@@ -285,6 +300,7 @@ def _compute_all(
     project: Project,
     run: Run,
     publication: Publication,
+    seen: Seen,
     first: date,
     last: date,
     because: str | None = None,
@@ -293,11 +309,12 @@ def _compute_all(
 
     Parameters
     ----------
+    seen
+        What there is, as the run has found it.
     because
         Why the computation did not go on from what was kept.
     """
     lakehouse = project.lakehouse
-    seen = Seen.look(project)
     everything = seen.bars.parts
     if not everything:
         raise _no_bars(lakehouse)
