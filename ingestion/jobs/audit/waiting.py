@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import Split
 from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.held_bars import waiting_bars
-from ingestion.bars.holes import read_accepted
 from ingestion.bars.other_bars import read_others
 from ingestion.bars.splits import ratio_text, splits_without_effect
 from ingestion.bars.untraded import is_untraded
@@ -146,7 +145,8 @@ def missing_in_window(
         bars = _bars_back(own, formula, event)
         if _has_each_session(market, bars):
             return ()
-    from ingestion.jobs.ingest.missing_sessions import find_holes  # few windows need it
+    from ingestion.bars.holes import read_accepted  # few windows need them
+    from ingestion.jobs.ingest.missing_sessions import find_holes
 
     accepted = {
         each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")

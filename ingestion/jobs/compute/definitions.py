@@ -16,13 +16,12 @@ from typing import Any
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.formulas import BarFormula, definition_marks
-from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE
 from ingestion.lakehouse import Lakehouse, list_parts
 from ingestion.project import Project
 from ingestion.runs.receipt_file import is_done, receipts_told
 from ingestion.runs.run import Outcome, Run
 
-BACKFILL_FILE = "backfill.json"
+LOCAL_FEATURES_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
 _MEMBER = "definitions"
 
 

@@ -33,6 +33,7 @@ from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.cross_sections import CrossSectionsResult
 from ingestion.jobs.compute.definitions import (
     BACKFILL_FILE,
+    LOCAL_FEATURES_FILE,
     changed_formulas,
     computed_formulas,
     mark_definitions,
@@ -41,7 +42,7 @@ from ingestion.jobs.compute.formula_state import FormulaState, Seen, StateUse, S
 from ingestion.jobs.compute.further_bars import Done, compute_further
 from ingestion.jobs.compute.publication import GroupRows, Publication
 from ingestion.jobs.compute.transpose import Names
-from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
+from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import (
     Lakehouse,

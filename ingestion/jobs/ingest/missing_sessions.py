@@ -28,6 +28,7 @@ from ingestion.base.instants import MICROSECONDS, from_micros, utc
 from ingestion.base.ordered import distinct
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, some_of
+from ingestion.jobs.compute.definitions import LOCAL_FEATURES_FILE
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
     Lakehouse,
@@ -86,7 +87,7 @@ def markets_asked_for(
 
 LOOKBACK = timedelta(days=90)
 """How far back bars are read to find holes."""
-RECEIPT_FILE, LOCAL_FEATURES_FILE = "accept_hole.json", "local_features.json"
+RECEIPT_FILE = "accept_hole.json"
 _SESSIONS = 5
 """Sessions that show how long after the close a market's bars come."""
 _GRACE = timedelta(hours=1)
