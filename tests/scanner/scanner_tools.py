@@ -99,6 +99,9 @@ def stub_scanner(answer: Callable[[int, Any], Reply]) -> Iterator[Stub]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # One packet an answer: headers and body apart wait 40 ms for the client's acknowledgement.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: Any) -> None:
             pass
