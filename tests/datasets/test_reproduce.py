@@ -169,11 +169,11 @@ def test_a_set_comes_again_after_restatements_backfills_compaction_and_more_hist
     project: Project, made: tuple[Path, dict[str, Path]], tmp_path: Path
 ):
     folder, of_sets = made
-    # All prices are restated, features computed again, a year added before, and a member leaves.
+    # All prices are restated, features computed again, months added before, and a member leaves.
     import_bars(project, bars(folder, "restated.parquet", 60, 1, factor=1.5))
-    import_bars(project, bars(folder, "before.parquet", 445, 80))
+    import_bars(project, bars(folder, "before.parquet", 150, 80))
     import_bars(project, paid(folder, "restated.csv", 8.7))
-    backfill(project, date(2019, 7, 1), date(2021, 4, 30))
+    backfill(project, date(2020, 11, 1), date(2021, 4, 30))
     append_rows(project.lakehouse, UNIVERSE_MEMBERS, members(LATER, 5), "left")
     before = len(list_parts(project.lakehouse, project.catalog.group("own_1d")))
     compact(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -36,9 +37,14 @@ from tests.lakehouse.flaky import flaky
 from tests.lakehouse.technicals import EVENING, technicals
 
 TTL_S = 1.0
-OVER_S = 3.5
-"""Longer than a lease: the store's stamps are of whole seconds."""
+SOON_S = 0.2
+"""Of who does not renew it in time."""
 FOLDER = f"{GROUP.storage}/date={EVENING.date()}"
+
+
+def wait_until_over(ttl: float) -> None:
+    """Wait until a lease that is not renewed is free: the store stamps in whole seconds."""
+    time.sleep(math.floor(ttl + 1) + 1.1)
 
 
 @contextmanager
@@ -90,7 +96,7 @@ def test_of_many_that_want_the_lease_at_once_one_gets_it(bucket: str):
 def test_a_lease_that_is_renewed_outlives_its_time(bucket: str):
     lakehouse, other = ObjectStore(bucket, TTL_S), ObjectStore(bucket, TTL_S)
     with lakehouse_lock(lakehouse, "long"):
-        time.sleep(OVER_S)
+        wait_until_over(TTL_S)
         with pytest.raises(LakehouseLocked), lakehouse_lock(other, "other"):
             pass
         append_part(lakehouse, GROUP, technicals(["A:A"], EVENING), "long")
@@ -98,14 +104,14 @@ def test_a_lease_that_is_renewed_outlives_its_time(bucket: str):
 
 
 def test_a_writer_that_wakes_up_after_its_lease_adds_nothing(bucket: str):
-    sleeper, next_ = ObjectStore(bucket, TTL_S), ObjectStore(bucket, TTL_S)
+    sleeper, next_ = ObjectStore(bucket, SOON_S), ObjectStore(bucket)
     put, asleep = sleeper._objects.create, []
 
     def fall_asleep(key: str, content: bytes) -> str | None:
         """Wake up after another run has taken the lease, and ended."""
         if key.endswith("part-1.parquet") and not asleep:
             asleep.append(key)
-            time.sleep(OVER_S)
+            wait_until_over(SOON_S)
             with lakehouse_lock(next_, "next"):
                 append_part(next_, GROUP, technicals(["C:C"], EVENING), "next")
         return put(key, content)
@@ -127,11 +133,11 @@ def test_a_writer_that_wakes_up_after_its_lease_adds_nothing(bucket: str):
 
 
 def test_a_run_that_sees_that_its_lease_is_over_stops_with_exit_code_5(bucket: str):
-    lakehouse = ObjectStore(bucket, TTL_S)
+    lakehouse = ObjectStore(bucket, SOON_S)
     with lakehouse.lock("slow"):
         assert lakehouse._lease is not None
         lakehouse._lease._ended.set()
-        time.sleep(TTL_S + 0.1)
+        time.sleep(SOON_S + 0.1)
         with pytest.raises(LakehouseLocked, match="run again") as caught:
             append_part(lakehouse, GROUP, technicals(["A:A"], EVENING), "slow")
     assert caught.value.exit_code == 5
@@ -140,13 +146,13 @@ def test_a_run_that_sees_that_its_lease_is_over_stops_with_exit_code_5(bucket: s
 
 def test_who_dies_while_closing_ledgers_leaves_that_to_the_next(bucket: str):
     objects = Objects(bucket)
-    Lease.take(objects, "first", TTL_S)._ended.set()
-    time.sleep(OVER_S)
-    second = Lease.take(objects, "second", TTL_S)
+    Lease.take(objects, "first", SOON_S)._ended.set()
+    wait_until_over(SOON_S)
+    second = Lease.take(objects, "second", SOON_S)
     assert second.left == ("first",)
     second._ended.set()
-    time.sleep(OVER_S)
-    third = Lease.take(objects, "third", TTL_S)
+    wait_until_over(SOON_S)
+    third = Lease.take(objects, "third")
     assert (third.left, third._lease.epoch) == (("first", "second"), 3)
     third.settle()
     third.release()
@@ -171,7 +177,7 @@ def failing() -> Iterator[ThreadingHTTPServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Fails) as http:
         http.asked, http.status = 0, 503  # type: ignore[attr-defined]
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield http
         http.shutdown()
