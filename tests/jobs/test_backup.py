@@ -70,7 +70,7 @@ def operated(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def operate(settings: Project, folder: Path, at: Callable[[datetime], None]) -> None:
     bars = pq.read_table(SAMPLE / "bars.parquet")
-    since = int(datetime.fromisoformat("2020-10-01T00:00Z").timestamp())
+    since = int(datetime.fromisoformat("2021-01-04T00:00Z").timestamp())
     until = int(MONDAY.replace(hour=0).timestamp())
     spanned = pc.and_(pc.greater_equal(bars["timestamp"], since), pc.less(bars["timestamp"], until))
     bars = bars.filter(pc.and_(spanned, pc.is_in(bars["symbol"], value_set=pa.array(SYMBOLS))))

@@ -198,6 +198,7 @@ def survive(kill: Callable[[], int], settings: Project) -> int:
     return code
 
 
+@pytest.mark.usefixtures("no_power_cuts")  # here: who is killed waits for the disk
 def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
     template: Path, settings: Project, tmp_path: Path, killed: Kill
 ):
@@ -211,6 +212,7 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
     assert len(codes) > 15 * DATES, "compact was to touch the disk more often"
 
 
+@pytest.mark.usefixtures("no_power_cuts")
 def test_kills_at_random_lose_nothing_and_double_nothing(
     template: Path, settings: Project, tmp_path: Path, killed: Kill
 ):

@@ -211,10 +211,12 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(
 def test_a_restated_row_is_created_later_even_if_the_clock_is_not(
     computed: Project, another: Project, bars: pa.Table, at
 ):
-    restated = bars
+    since = date(2021, 3, 1)
+    restated = bars.filter(pc.field("event_timestamp") >= datetime(2021, 3, 2, tzinfo=UTC))
     for name, more in (("close", 0.01), ("created_timestamp", timedelta(microseconds=1))):
         place = bars.column_names.index(name)
-        restated = restated.set_column(place, name, pc.add(bars[name], more))
+        restated = restated.set_column(place, name, pc.add(restated[name], more))
+    load(another, bars, until=since)
     load(another, restated)
     local_features(another)
     load(computed, restated)
