@@ -1,7 +1,8 @@
 """Bars of a source that is replaced by another one: kept in ``other_bars``, beside ``ohlcv_1d``.
 
 Where two sources have a bar of one session, ``ohlcv_1d`` has that of the source which stands first
-(:mod:`ingestion.bars.precedence`), and ``other_bars`` that of the other one, equal or not. A bar
+(:mod:`ingestion.bars.precedence`), and ``other_bars`` that of the other one, equal or not: what is
+equal now need not be so once either changes its past, and the other one is not asked again. A bar
 that is stored when a source comes that stands before its own is restated by that one's, and a copy
 of it is put here; as recorded before that instant it is still in ``ohlcv_1d``.
 
