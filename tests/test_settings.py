@@ -4,10 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.settings import TRADINGVIEW_SCANNER, Settings, StoreUrl
+from ingestion.cli.commands import cli
+from tests.conftest import SAMPLE
 
 
 def test_defaults_are_the_checkouts_lakehouse_and_tradingview():
@@ -71,6 +74,18 @@ def test_a_scanner_url_is_scheme_host_port_and_path_and_no_secret_of_it_is_shown
     with pytest.raises(InputError, match="TVFEAST_SCANNER_URL") as caught:
         Settings.from_environment()
     assert "s3" not in str(caught.value)
+
+
+def test_a_project_that_is_not_there_is_not_begun_in_its_place(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path / "mien"))
+    for words in (["status"], ["import-bars", str(SAMPLE / "bars.parquet")]):
+        refused = CliRunner().invoke(cli, words)
+        assert isinstance(refused.exception, InputError)
+        assert f"TVFEAST_PROJECT is {tmp_path / 'mien'}" in str(refused.exception)
+    assert not list(tmp_path.iterdir())
+    # What the message says to do.
+    assert CliRunner().invoke(cli, ["init", str(tmp_path / "mien")]).exit_code == 0
+    assert CliRunner().invoke(cli, ["catalog", "check"]).exit_code == 0
 
 
 def test_an_empty_scanner_url_is_a_mistake_and_does_not_ask_tradingview(monkeypatch):

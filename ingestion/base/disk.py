@@ -7,6 +7,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ingestion.base.errors import InputError
+
 _AT_ONCE = 8
 
 
@@ -46,6 +48,31 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def check_writable(place: Path) -> None:
+    """Refuse a place where no file can be written, before the work whose result goes there.
+
+    Folders above it are made.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or no file can be written beside it.
+    """
+    import tempfile
+
+    if place.is_dir():
+        raise InputError(f"{place} is a folder; name a file in it")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".trial-"):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{place} cannot be written: {error.strerror}; name a file elsewhere, or give this "
+            "user the right to write there"
+        ) from None
 
 
 def can_be_locked(folder: Path) -> bool:

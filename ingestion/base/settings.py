@@ -141,10 +141,18 @@ class Settings:
         Raises
         ------
         InputError
-            If the scanner's URL is no plain http or https URL, or the lakehouse's path contains
-            characters that stores read as a pattern, or names no place in an object store.
+            If ``TVFEAST_PROJECT`` names no folder, the scanner's URL is no plain http or https URL,
+            or the lakehouse's path contains characters that stores read as a pattern, or names no
+            place in an object store.
         """
-        folder = folder.resolve() if folder else project_folder()[0]
+        if folder is None:
+            folder, said_by = project_folder()
+            if not folder.is_dir():
+                raise InputError(
+                    f"{said_by} is {folder}, and there is no such folder: correct it, or make a "
+                    f"project there with `tvfeast init {folder}`"
+                )
+        folder = folder.resolve()
         return cls(
             folder=folder,
             lakehouse_at=lakehouse_place(variable("TVFEAST_LAKEHOUSE") or "data/lakehouse", folder),

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.base.disk import sync
+from ingestion.base.disk import check_writable, sync
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import reason_of
@@ -85,7 +85,7 @@ class SetFile:
     Raises
     ------
     InputError
-        If there is a folder in its place.
+        If there is a folder in its place, or no file can be written there.
 
     Examples
     --------
@@ -101,9 +101,7 @@ class SetFile:
     """
 
     def __init__(self, place: Path, schema: pa.Schema, run_id: str) -> None:
-        if place.is_dir():
-            raise InputError(f"{place} is a folder; name a file in it")
-        place.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(place)
         self.place = place
         self.provenance: dict[str, Any] = {}
         self._fingerprints = Fingerprints()

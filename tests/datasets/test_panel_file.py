@@ -214,8 +214,19 @@ def test_symbols_of_which_none_has_a_row_make_no_file(project: Project, tmp_path
         ),
         ({"known_at": NOW + timedelta(days=1)}, "is in the future"),
         ({"out": SAMPLE}, "is a folder; name a file in it"),
+        ({"out": SAMPLE / "bars.parquet" / "x"}, "bars.parquet/x cannot be written: "),
     ],
-    ids=["service", "feature", "universe", "weekend", "nobody", "no-rows", "future", "folder"],
+    ids=[
+        "service",
+        "feature",
+        "universe",
+        "weekend",
+        "nobody",
+        "no-rows",
+        "future",
+        "folder",
+        "file",
+    ],
 )
 def test_what_cannot_be_asked_leaves_no_file(
     project: Project, tmp_path: Path, arguments: dict, said: str

@@ -193,6 +193,7 @@ def test_a_holiday_of_dealers_is_no_session_that_is_asked_for(
         (("--source", "tiingo"), 4, "Tiingo wants a key: set TVFEAST_TIINGO_KEY to yours"),
         (("--source", "nobody"), 2, "there is no bar source 'nobody'"),
         (("--out", "feature_repo"), 2, ""),
+        (("--out", "/proc/page.html"), 2, "/proc/page.html cannot be written: No such file"),
         (("--universe", "mine"), 2, "name either --candidates FILE or --universe NAME"),
         ((), 4, f"no bar of these symbols came: {UNKNOWN}: yahoo gave nothing"),
     ],

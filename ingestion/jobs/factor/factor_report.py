@@ -12,6 +12,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from ingestion.base import clock
+from ingestion.base.disk import check_writable
 from ingestion.base.errors import InputError
 from ingestion.base.progress import watched
 from ingestion.base.wording import counted
@@ -143,8 +144,7 @@ def factor_report(project: Project, request: FactorRequest) -> FactorReport:
 def _make(project: Project, request: FactorRequest, run: Run) -> FactorReport:
     from ingestion.jobs.factor.factor_page import write_page
 
-    if request.out.is_dir():
-        raise InputError(f"{request.out} is a folder; name a file in it")
+    check_writable(request.out)
     features = _features(project, request.features)
     labels = _labels(request)
     horizons, targets = [each.ahead for each in labels], [str(each) for each in labels]

@@ -8,7 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from ingestion.base import clock
-from ingestion.base.errors import InputError, NothingFetched
+from ingestion.base.disk import check_writable
+from ingestion.base.errors import NothingFetched
 from ingestion.base.wording import by_reason, counted, some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.compute.changes import BackfillPlan
@@ -113,8 +114,7 @@ def rating_history(
     LakehouseLocked
         If another run is writing.
     """
-    if request.out.is_dir():
-        raise InputError(f"{request.out} is a folder; name a file in it")
+    check_writable(request.out)
     sources = sources_of(project, request.sources)
     at = clock.now()
     last = at.date()

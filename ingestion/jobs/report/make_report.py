@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ingestion.base import clock
-from ingestion.base.disk import replace_file
+from ingestion.base.disk import check_writable, replace_file
 from ingestion.base.errors import CorruptPart
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.status import StatusReport, status
@@ -60,8 +60,14 @@ def make_report(project: Project, out: Path | None = None) -> ReportResult:
     ----------
     out
         The file; ``data/report.html`` of the project if None. It is replaced as a whole.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or cannot be written.
     """
     path = out or project.folder / "data" / FILE
+    check_writable(path)
     report = gather(project)
     content = page(report).encode()
     replace_file(path, content)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base.arrow import from_numpy, has_value
+from ingestion.base.disk import check_writable
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
@@ -103,7 +104,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     InputError
         If the label file cannot be read, lacks a column, has a time that cannot be read, or a
         column of a feature's name; if the service is not registered, a view of it has no data, or
-        there is no such universe.
+        there is no such universe; if the set cannot be written where it is to be.
     FeastRepositoryError
         If the configured offline store does not give every label back in its place.
     """
@@ -111,6 +112,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     origin = str(given) if isinstance(given, Path) else "the labels"
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
+    check_writable(request.out)
     chosen = request.service or ""
     if not chosen and not request.features:
         chosen = project.catalog.default_service("labels").name
