@@ -9,7 +9,7 @@ import click
 
 from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.base.wording import counted
-from ingestion.cli.group import cli, examples, this_project
+from ingestion.cli.group import cli, examples, nothing_stored, this_project
 from ingestion.cli.options import DAY, between, json_option, step_options
 from ingestion.cli.output import minute, show
 from ingestion.cli.tables import Printing, Rows, rows_options, table
@@ -69,9 +69,10 @@ def verify_command(
 ) -> None:
     """Check the files of the lakehouse.
 
-    Exit 3 if one is wrong. Without an option, every file: its hash, schema, order, keys, date and
-    values, and the receipts. That takes longer with each part; --since limits it. Receipts whose
-    files are as an earlier check has left them are not read again; --all reads them.
+    Exit 3 if one is wrong, or there is none. Without an option, every file: its hash, schema,
+    order, keys, date and values, and the receipts. That takes longer with each part; --since limits
+    it. Receipts whose files are as an earlier check has left them are not read again; --all reads
+    them.
 
     --lookahead computes the features of 200 symbols 36 times. That takes longer with each bar;
     --since limits it.
@@ -115,6 +116,8 @@ def verify_command(
                 f"{counted(files, 'file of the lakehouse is', 'files of the lakehouse are')} "
                 "not sound"
             )
+        if since is None and not report.parts:
+            raise nothing_stored(project)
 
 
 def verify_text(report: LakehouseReport) -> str:
@@ -169,7 +172,7 @@ def upgrade_command(as_json: bool, check: bool) -> None:
     report = check_upgrade(this_project())
     show(as_json, report, upgrade_text)
     if not report.is_ready:
-        raise GateRefused(f"the lakehouse needs {len(report.needs)} steps")
+        raise GateRefused(f"the lakehouse needs {counted(len(report.needs), 'step')}")
 
 
 def upgrade_text(report: UpgradeReport) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ingestion.base.errors import InputError
+from ingestion.base.errors import GateRefused, InputError
 from ingestion.cli.alarm import CommandLine
 
 if TYPE_CHECKING:
@@ -179,6 +179,14 @@ def this_project() -> Project:
         project
         if run_id is None
         else replace(project, run_id=run_id, is_last_step=bool(context and context.meta.get(LAST)))
+    )
+
+
+def nothing_stored(project: Project) -> GateRefused:
+    """Return the error of a check of a lakehouse in which there is nothing: it may be another."""
+    return GateRefused(
+        f"nothing is stored in {project.lakehouse}: run `tvfeast flow-data`, or go to the folder "
+        "of your project"
     )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import GateRefused, demand_all
+from ingestion.base.errors import demand_all
 from ingestion.base.wording import counted, some_of
-from ingestion.cli.group import cli, examples, this_project
+from ingestion.cli.group import cli, examples, nothing_stored, this_project
 from ingestion.cli.options import DURATION, between
 from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, rows_options, table
@@ -80,10 +80,7 @@ def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: 
     printing.show(report, status_text, status_rows)
     groups = project.catalog.groups
     if report.bars.first is None and not any(list_dates(project.lakehouse, g) for g in groups):
-        raise GateRefused(
-            f"nothing is stored in {project.lakehouse}: run `tvfeast flow-data`, or go to the "
-            "folder of your project"
-        )
+        raise nothing_stored(project)
     demand_all(report)
 
 

@@ -338,6 +338,9 @@ def test_in_a_folder_that_is_no_project_of_yours_the_place_is_named(
         f"nothing is stored in {folder / 'data' / 'lakehouse'}: run `tvfeast flow-data`, or go to "
         "the folder of your project"
     )
+    verified = CliRunner().invoke(cli, ["verify"])  # nothing is not sound
+    assert str(verified.exception) == str(result.exception)
+    assert isinstance(verified.exception, GateRefused)
 
 
 def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, at):

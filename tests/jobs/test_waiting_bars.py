@@ -190,7 +190,7 @@ class TestSplitsThatWaitForABar:
         recorded.at("2021-03-02T23:30")
         (warning,) = check_lakehouse(recorded.settings).warnings
         assert warning == (
-            "1 recorded splits wait for a bar of their session or a later one: NYSE:IBM 4:1 on "
+            "1 recorded split waits for a bar of their session or a later one: NYSE:IBM 4:1 on "
             "2021-03-02"
         )
         assert recorded.notes() == [

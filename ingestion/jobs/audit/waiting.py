@@ -54,8 +54,9 @@ def waiting_for_answers(lakehouse: Lakehouse) -> Iterator[str]:
         )
     splits = reading_again(lambda: splits_without_effect(lakehouse))
     if splits:
+        wait = counted(len(splits), "recorded split waits", "recorded splits wait")
         yield (
-            f"{len(splits):,} recorded splits wait for a bar of their session or a later one: "
+            f"{wait} for a bar of their session or a later one: "
             f"{some_of([f'{split.symbol} {_told(split)}' for split in splits], _NAMED)}"
         )
 

@@ -66,8 +66,10 @@ def warnings_of(
     if of_members is not None:
         warnings = list(of_members)
     elif known_since is None:
+        count = counted(len(decided), "symbol is the one", "symbols are those")
+        these = f"{'this' if len(decided) == 1 else 'these'} {count}"
         warnings = [
-            f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of "
+            f"survivors: {these} that the lakehouse has bars of "
             "today, at all decisions (100 %); what was delisted before it was asked for is "
             "missing, so returns measured on them are too good; --universe NAME uses the members "
             "of a universe at each decision, --universe-as-of the symbols active then"
