@@ -85,9 +85,10 @@ def next_import(lakehouse: Lakehouse, run_id: str) -> int:
 
 def import_files(lakehouse: Lakehouse) -> Iterator[RunFile]:
     """Yield the receipts of all imports, the newest first."""
-    has_several = {file.run_id for file in run_files(lakehouse, import_file(2))}
-    for first in run_files(lakehouse, RECEIPT_FILE):
-        if first.run_id in has_several:
+    firsts = {file.key.rpartition("/")[0]: file for file in run_files(lakehouse, RECEIPT_FILE)}
+    has_several = {*lakehouse.having(firsts, import_file(2))}  # few runs are imports
+    for folder, first in firsts.items():
+        if folder in has_several:
             count = next_import(lakehouse, first.run_id)
             yield from (first._replace(name=import_file(n)) for n in range(count - 1, 1, -1))
         yield first
