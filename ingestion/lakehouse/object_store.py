@@ -10,12 +10,8 @@ and the names that it had announced before that and not used are taken by empty 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -38,6 +34,7 @@ from ingestion.lakehouse.lease import (
     lost,
 )
 from ingestion.lakehouse.listing import Inside, Listing, area_of
+from ingestion.lakehouse.scratch import Scratch
 
 _JUST_NOW = datetime.max.replace(tzinfo=UTC)
 _REMOVED = "_removed"
@@ -78,8 +75,7 @@ class ObjectStore(Lakehouse):
         self._kept = FetchedFiles(_KEPT)
         self._read: dict[str, tuple[int, int]] = {}
         """By area, the place of the date that was fetched last, and how often the next one was."""
-        name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-        self._scratch = Path(tempfile.gettempdir()) / f"tvfeast-{os.getuid()}-{name}"
+        self._scratch = Scratch(self.uri)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectStore) and other.uri == self.uri
@@ -251,29 +247,16 @@ class ObjectStore(Lakehouse):
         return folder
 
     def scratch_folder(self, name: str) -> Path:
-        # Of each process: one that was frozen, and has lost its lease, may still write into it.
-        return self._scratch / str(os.getpid()) / name
+        return self._scratch.folder(name)
 
     def stage(self, name: str) -> Path:
-        folder = self.scratch_folder(name)
-        self._scratch.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _clearable(self) -> list[Path]:
-        """Return the scratch folders of this process, and of those that are no more."""
-        folders = self._scratch.iterdir() if self._scratch.is_dir() else ()
-        return [each for each in folders if each.name == str(os.getpid()) or not _runs(each.name)]
+        return self._scratch.make(name)
 
     def staged(self) -> list[str]:
-        return [
-            *(path.name for folder in self._clearable() for path in folder.iterdir()),
-            *self.overtaken(),
-        ]
+        return [*self._scratch.left(), *self.overtaken()]
 
     def unstage(self, name: str = "") -> None:
-        for folder in [self.scratch_folder(name)] if name else self._clearable():
-            shutil.rmtree(folder, ignore_errors=True)
+        self._scratch.clear(name)
         if not name and self._lease is not None:
             self._lease.settle()
 
@@ -430,16 +413,6 @@ class ObjectStore(Lakehouse):
     def is_writing(self, run_id: str) -> bool:
         found = holder(self._objects)
         return found is not None and found[0] == run_id
-
-
-def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _name(stored: Stored) -> str:

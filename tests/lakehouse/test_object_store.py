@@ -252,7 +252,7 @@ def test_the_scratch_of_a_process_that_lives_is_left_to_it(bucket: str):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     frozen, gone, own = (
-        lakehouse._scratch / str(process) / "run"
+        lakehouse._scratch._root / str(process) / "run"
         for process in (os.getppid(), ended.pid, os.getpid())
     )
     for folder in (frozen, gone, own):

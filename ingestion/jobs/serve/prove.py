@@ -6,10 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +21,13 @@ from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import CrossSection, FromBars
 from ingestion.datasets import Choice, Questions, Universe, labels_of
-from ingestion.datasets.fingerprint import Fingerprints, row_words
+from ingestion.datasets.fingerprint import Fingerprints
 from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
 from ingestion.jobs.serve.near_decisions import Places, asked, instants
-from ingestion.jobs.serve.provenance import definition_hashes
+from ingestion.jobs.serve.set_again import changed_definitions, differs, labels_again
 from ingestion.jobs.serve.set_contents import SetContents
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import newest_part
@@ -235,14 +234,6 @@ def _cells(of_set: SetContents) -> Check:
     )
 
 
-def differs(one: pa.Table, other: pa.Table, column: str) -> Any:
-    """Return which cells of a column differ in any bit, shape ``(n,)``."""
-    kind = other[column].type
-    pair = (table.select([column]).cast(pa.schema([(column, kind)])) for table in (one, other))
-    first, second = (row_words(each.combine_chunks()) for each in pair)
-    return first != second
-
-
 def _members(of_set: SetContents) -> Iterator[Check]:
     """Check that the rows are of those who could be chosen, as it was known then."""
     told = of_set.told
@@ -372,26 +363,6 @@ def _label_examples(
             yield f"{target} of {who} is {found!r}, and the bars give {given!r}"
 
 
-def labels_again(of_set: SetContents) -> pa.Table:
-    """Make a training set's labels again, as of the set's instant."""
-    from ingestion.jobs.serve.targets import training_labels
-
-    made = of_set.told["labels"]
-    as_of = made["universe_as_of"]
-    return training_labels(
-        of_set.project,
-        made["target"],
-        date.fromisoformat(made["first"]),
-        date.fromisoformat(made["last"]),
-        made["entry"],
-        as_of,
-        made["symbols"],
-        made["universe"],
-        as_recorded=bool(of_set.told["as_recorded"]),
-        known_at=of_set.known_at,
-    ).labels.table
-
-
 def _definitions(of_set: SetContents) -> Iterator[Check]:
     """Compare the features' definitions, and prove that no formula looks ahead."""
     project = of_set.project
@@ -444,10 +415,3 @@ def _cross_sections(of_set: SetContents) -> Iterator[Check]:
         f"{counted(len(report.leaks), 'column has', 'columns have')} something of later days",
         [str(each) for each in report.leaks],
     )
-
-
-def changed_definitions(of_set: SetContents) -> list[str]:
-    """Return the columns whose features are declared otherwise than when the set was made."""
-    now = definition_hashes(of_set.project, of_set.features)
-    then = {each["column"]: each["sha256"] for each in of_set.told["features"]}
-    return [name for name, sha256 in now.items() if then.get(name) != sha256]

@@ -25,8 +25,8 @@ from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
 from ingestion.jobs.serve.near_decisions import NUMBER, asked, in_order, near
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
-from ingestion.jobs.serve.prove import changed_definitions, differs, labels_again
 from ingestion.jobs.serve.provenance import origin
+from ingestion.jobs.serve.set_again import changed_definitions, differs, labels_again
 from ingestion.jobs.serve.set_contents import SetContents
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.jobs.serve.training_set import RECEIPT_FILE
