@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,82 +24,29 @@ from ingestion.jobs.audit.status import (
 )
 from ingestion.jobs.audit.status import report as report_module
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, write_run_file
-from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.rows import Rows
-from ingestion.plugins.online.sqlite_tables import make_table, upsert
+from ingestion.lakehouse import append_part, write_run_file
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.jobs.stored_status import (
+    DAY,
+    NAMES,
+    SNAPSHOT,
+    complete,
+    daily,
+    loaded,
+    snapshot_receipt,
+    write,
+)
 from tests.lakehouse.technicals import EVENING, technicals
 
-AGE = GROUP.max_age
-SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
-NAMES = [f"NASDAQ:S{number:02}" for number in range(19)] + ["BINANCE:BTCUSDT"]
-
-SNAPSHOT = "feature_ingest.tv_technicals_1d.json"
+AGE, SECOND = GROUP.max_age, timedelta(seconds=1)
 
 
 @pytest.fixture
 def lakehouse(tmp_path: Path, at) -> Project:
-    """A complete snapshot of twenty symbols, loaded, all but one with bars and features."""
     at(EVENING)
-    settings = Project(
-        make_workspace(tmp_path / "project"), tmp_path / "lakehouse", "https://scanner.invalid"
-    )
-    (settings.folder / "data" / "registry.db").write_bytes(b"views and services")
-    served(settings)
-    append_part(settings.lakehouse, GROUP, technicals(NAMES), "run-1")
-    for dataset in (OHLCV_1D, LOCAL_1D):
-        append_part(settings.lakehouse, dataset, daily(dataset, NAMES[:-1]), "run-1")
-    snapshot_receipt(settings, "run-1")
-    loaded(settings, "run-1")
-    return settings
-
-
-def served(settings: Project, rows: int = 20, event: datetime = EVENING) -> Path:
-    """An online store of that many rows in each view."""
-    path = settings.folder / "data" / "online.db"
-    layout = Layout.of([("RSI", "DOUBLE")])
-    keys = [f"key {number}".encode() for number in range(rows)]
-    instants = np.full(rows, int(event.timestamp()) * 1_000_000)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        for view in (GROUP, LOCAL_1D):
-            table = f"wide_tvfeast_{view.name}"
-            make_table(connection, table, layout)
-            values = {"RSI": Values.nulls("DOUBLE", rows)}
-            upsert(connection, table, layout, Rows(keys, instants, instants, values))
-        connection.commit()
-    return path
-
-
-def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
-    """A row a symbol; all numbers are 1."""
-    row = dict.fromkeys(arrow_schema(dataset).names, 1.0) | {
-        **{"timestamp": int(event.timestamp()), "event_timestamp": event, "source": "hand"},
-        **{"created_timestamp": event, "bar_timestamp": event - DAY},
-    }
-    rows = [row | {"symbol": symbol} for symbol in symbols]
-    return pa.Table.from_pylist(rows, arrow_schema(dataset))
-
-
-def write(settings: Project, run_id: str, name: str, **document: object) -> None:
-    document = {"run_id": run_id, "settings": {"project": str(settings.folder)}, **document}
-    write_run_file(settings.lakehouse, run_id, name, json.dumps(document).encode())
-
-
-def snapshot_receipt(settings: Project, run_id: str, coverage: float = 1.0, **more) -> None:
-    source = {"profile": "mine.json", "symbols": more.pop("symbols", NAMES)}
-    write(
-        *(settings, run_id, SNAPSHOT),
-        **{"coverage": coverage, "request": {"source": source}, "failed_symbols": {}, **more},
-    )
-
-
-def loaded(settings: Project, run_id: str, until: datetime = EVENING) -> None:
-    views = [{"view": group.name, "rows": 20, "parts": []} for group in (GROUP, LOCAL_1D)]
-    write(settings, run_id, "materialize.json", until=until.isoformat(), views=views)
+    return complete(tmp_path)
 
 
 def group(report: StatusReport, name: str = GROUP.name):
@@ -395,91 +339,6 @@ def test_a_further_look_is_shown_and_judged_with_the_rest(
     ]
 
 
-def test_an_online_store_that_was_deleted_is_not_vouched_for(lakehouse: Project):
-    path = served(lakehouse)
-    assert status(lakehouse).stores.has_online
-    path.unlink()
-    report = status(lakehouse)
-    (problem,) = report.problems
-    assert problem == f"{path} is missing, so nothing is served: run `tvfeast rebuild`"
-    assert "IS MISSING" in status_text(report)
-    assert not path.exists(), "a look makes nothing"
-
-
-def test_a_registry_that_was_deleted_or_emptied_is_told(lakehouse: Project):
-    path = lakehouse.folder / "data" / "registry.db"
-    path.write_bytes(b"")
-    assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
-    path.unlink()
-    assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
-
-
-def test_a_store_with_fewer_rows_than_were_loaded_is_told(lakehouse: Project):
-    path = served(lakehouse)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM wide_tvfeast_local_1d WHERE entity_key > 'key 5'")
-        connection.commit()
-        left = connection.execute("SELECT count(*) FROM wide_tvfeast_local_1d").fetchone()[0]
-    (problem,) = status(lakehouse).problems
-    assert problem.startswith(f"{path} has {left} rows of local_1d, and the load of run run-1")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE wide_tvfeast_local_1d")
-        connection.execute("DELETE FROM wide_layouts WHERE name = 'wide_tvfeast_local_1d'")
-        connection.commit()
-    assert "has 0 rows of local_1d" in status(lakehouse).problems[0]
-
-
-def test_a_store_that_is_older_than_its_last_load_is_told(lakehouse: Project):
-    """Put back from a backup, say: there are rows of everybody, and they are yesterday's."""
-    path = served(lakehouse)
-    path.unlink()
-    served(lakehouse, event=EVENING - DAY)
-    views = [
-        {"view": each.name, "rows": 20, "parts": [], "newest": EVENING.isoformat()}
-        for each in (GROUP, LOCAL_1D)
-    ]
-    write(lakehouse, "run-2", "materialize.json", until=EVENING.isoformat(), views=views)
-    first, second = status(lakehouse).problems
-    assert "has tv_technicals_1d up to 2026-01-15 21:30 UTC" in first
-    assert "brought rows of 2026-01-16 21:30 UTC" in second
-
-
-def test_a_store_that_is_no_database_is_told(lakehouse: Project):
-    served(lakehouse).write_bytes(b"no database" * 500)
-    (problem,) = status(lakehouse).problems
-    assert "cannot be read" in problem
-    assert "run `tvfeast rebuild`" in problem
-
-
-def test_valid_and_expired_rows_are_told_apart(lakehouse: Project, at):
-    served(lakehouse)
-    at(EVENING + AGE + SECOND)
-    views = {view.view: view for view in status(lakehouse).stores.views}
-    assert (views[GROUP.name].rows, views[GROUP.name].valid) == (20, 0)
-    assert (views["local_1d"].valid, views["local_1d"].newest) == (20, EVENING)
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Project, kind: str):
-    yaml = lakehouse.folder / "feature_repo" / "feature_store.yaml"
-    text = yaml.read_text()
-    own = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
-    yaml.write_text(text.replace(own, kind))
-    report = status(lakehouse)
-    assert report.problems == ()
-    assert "not looked at, it is of another kind" in status_text(report)
-
-
-def test_a_store_in_another_place_is_found_there(lakehouse: Project):
-    yaml = lakehouse.folder / "feature_repo" / "feature_store.yaml"
-    yaml.write_text(yaml.read_text().replace("../data/online.db", "served/online.db"))
-    path = lakehouse.folder / "feature_repo" / "served" / "online.db"
-    assert str(path) in status(lakehouse).problems[0]
-    path.parent.mkdir()
-    served(lakehouse).rename(path)
-    assert status(lakehouse).problems == ()
-
-
 def test_a_status_makes_no_file(lakehouse: Project):
     def files() -> set[Path]:
         folders = (lakehouse.folder, lakehouse.lakehouse_at)
@@ -519,16 +378,3 @@ def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: 
     for run_id, until in (("run-11", EVENING - 13 * DAY), ("run-12", EVENING)):
         write(lakehouse, run_id, "materialize.json", until=until.isoformat(), views=views)
     assert status(lakehouse).problems == ()
-
-
-def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Project, at):
-    """Nobody fetches, so nothing is to be fresh; but what was loaded is to be there."""
-    shutil.rmtree(lakehouse.lakehouse_at / "features" / GROUP.name)
-    (lakehouse.lakehouse_at / "_runs" / "run-1" / SNAPSHOT).unlink()
-    at(EVENING + 60 * DAY)
-    assert status(lakehouse).problems == ()
-    path = lakehouse.folder / "data" / "online.db"
-    path.unlink()
-    assert status(lakehouse).problems == (
-        f"{path} is missing, so nothing is served: run `tvfeast rebuild`",
-    )

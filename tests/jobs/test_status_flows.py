@@ -26,7 +26,7 @@ from ingestion.project import Project
 from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
-from tests.jobs.test_status import daily, loaded, served
+from tests.jobs.stored_status import daily, loaded, served
 from tests.lakehouse.technicals import EVENING, technicals
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +16,18 @@ from feast.errors import (
 )
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
+from feast.types import Bool, Float64, Int64, String
 
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_reference import best_row
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
+from tests.stores.asof_rows import DAY, MONDAY, REFS, ROWS, TICK, frame, row
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*experimental:RuntimeWarning"),
-]
-
-MONDAY = datetime(2021, 4, 12, 21, tzinfo=UTC)
-DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
-
-
-@pytest.fixture(params=["UTC", "America/New_York"], autouse=True)
-def host_zone(request, monkeypatch):
-    """What time zone the host is in must not matter."""
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield request.param
-    monkeypatch.undo()
-    time.tzset()
-
-
-def row(name: str, event: datetime, rsi: float | None, created: datetime | None = None) -> dict:
-    return {
-        "symbol": name,
-        "RSI": rsi,
-        "name_y": f"{name} of {event:%d}",
-        "event_timestamp": event,
-        "created_timestamp": created or event,
-    }
-
-
-ROWS = [
-    row("A", MONDAY, 1.0),
-    row("B", MONDAY, 2.0),
-    row("A", MONDAY + DAY, 3.0),
-    row("A", MONDAY + DAY, 3.5, created=MONDAY + 3 * DAY),
-    row("B", MONDAY + DAY, None),
+    pytest.mark.usefixtures("host_zone"),
 ]
 
 
@@ -66,14 +35,6 @@ ROWS = [
 def store(tmp_path: Path):
     write(tmp_path / "data" / "signals.parquet", ROWS)
     return repository(tmp_path, symbol, signals_view("data/signals.parquet"))
-
-
-REFS = ["signals:RSI", "signals:name_y"]
-
-
-def frame(*rows: tuple, **columns) -> pd.DataFrame:
-    given = pd.DataFrame(rows, columns=["symbol", "event_timestamp"])
-    return given.assign(**columns)
 
 
 def test_rows_out_are_rows_in_with_their_columns_untouched(store):
@@ -294,23 +255,6 @@ def test_without_entity_rows_a_feature_named_like_their_instants_is_refused(tmp_
     assert whole["v__event_timestamp"].tolist() == [1.0]
 
 
-def test_instants_that_are_integers_are_refused(tmp_path: Path):
-    """S4: what unit they are in, nobody says."""
-    types = TYPES | {"event_timestamp": pa.int64()}
-    write(tmp_path / "a.parquet", [ROWS[0] | {"event_timestamp": 1618261200}], types)
-    store = repository(tmp_path, symbol, signals_view("a.parquet"))
-    with pytest.raises(InputError, match=r"a\.parquet: column event_timestamp is int64"):
-        store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
-
-
-def test_what_a_feature_cannot_be_read_as_is_refused(tmp_path: Path):
-    types = TYPES | {"RSI": pa.string()}
-    write(tmp_path / "a.parquet", [ROWS[0] | {"RSI": "high"}], types)
-    store = repository(tmp_path, symbol, signals_view("a.parquet"))
-    with pytest.raises(InputError, match=r"a\.parquet: column RSI is string.* double"):
-        store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
-
-
 def test_several_views_join_by_their_own_keys_aliases_and_mapped_columns(tmp_path: Path):
     types = {
         "num": pa.int32(),
@@ -402,78 +346,6 @@ def test_several_views_join_by_their_own_keys_aliases_and_mapped_columns(tmp_pat
         features=["market:level"], start_date=MONDAY, end_date=MONDAY
     )
     assert level.to_df()["level"].tolist() == [7]
-
-
-GENERIC = {
-    "int32": (Int32, pa.int32(), [1, None]),
-    "int64": (Int64, pa.int64(), [2**60 + 1, None]),
-    "float32": (Float32, pa.float32(), [0.5, None]),
-    "float64": (Float64, pa.float64(), [0.1, None]),
-    "string": (String, pa.string(), ["é", None]),
-    "bytes": (Bytes, pa.binary(), [b"\0\xff", None]),
-    "bool": (Bool, pa.bool_(), [True, None]),
-    "time": (UnixTimestamp, pa.timestamp("us", "UTC"), [MONDAY + TICK, None]),
-    "ints": (Array(Int64), pa.list_(pa.int64()), [[1, 2], None]),
-    "texts": (Array(String), pa.list_(pa.string()), [["a", None], []]),
-    "floats": (Array(Float32), pa.list_(pa.float32()), [[0.5], None]),
-}
-
-WIDE = {
-    pa.int32(): pa.int64(),
-    pa.float32(): pa.float64(),
-    pa.list_(pa.float32()): pa.list_(pa.float64()),
-}
-
-
-@pytest.mark.parametrize(
-    ("dtype", "arrow", "key"),
-    [
-        (Int64, pa.int64(), 2**60 + 1),
-        (Int32, pa.int32(), 7),
-        (String, pa.string(), "key"),
-        (Bytes, pa.binary(), b"\xff"),
-        (Bool, pa.bool_(), True),
-        (UnixTimestamp, pa.timestamp("us", "UTC"), MONDAY),
-    ],
-    ids=str,
-)
-def test_keys_and_values_of_every_type_come_back_as_they_are(tmp_path, dtype, arrow, key):
-    types = {"key": arrow, "event_timestamp": pa.timestamp("us", "UTC")}
-    types |= {name: kind for name, (_, kind, _) in GENERIC.items()}
-    rows = [
-        {"key": key, "event_timestamp": MONDAY + n * DAY}
-        | {name: values[n] for name, (*_, values) in GENERIC.items()}
-        for n in range(2)
-    ]
-    write(tmp_path / "g.parquet", rows, types)
-    key_entity = entity("key", dtype)
-    view = FeatureView(
-        name="generic",
-        entities=[key_entity],
-        ttl=None,
-        schema=[
-            Field(name="key", dtype=dtype),
-            *(Field(name=name, dtype=declared) for name, (declared, *_) in GENERIC.items()),
-        ],
-        source=file_source("g.parquet", created_timestamp_column=""),
-    )
-    store = repository(tmp_path, key_entity, view)
-    given = pa.table(
-        {"key": pa.array([key, key], arrow), "event_timestamp": [MONDAY, MONDAY + DAY]}
-    )
-    refs = [f"generic:{name}" for name in GENERIC]
-    table = store.get_historical_features(given.to_pandas(), refs).to_arrow()
-    for name, (_, kind, values) in GENERIC.items():
-        # As wide as Feast's own local stores give them.
-        assert table[name].type == WIDE.get(kind, kind)
-        assert table[name].to_pylist() == values, name
-    if dtype == Bool:  # no key of Feast's online stores
-        return
-    store.materialize(MONDAY, MONDAY + DAY / 2)
-    online = store.get_online_features(refs, [{"key": key}]).to_dict()
-    assert {name: online[name] for name in ("int64", "string", "bytes", "bool", "ints")} == {
-        name: GENERIC[name][2][:1] for name in ("int64", "string", "bytes", "bool", "ints")
-    }
 
 
 def test_on_demand_features_are_computed_from_features_and_request_data(tmp_path: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,8 @@ from ingestion.markets.hours import bar_closes
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 DAY = 86_400
+ALWAYS = {"first": date.min, "last": date.max}
+"""Decisions of all dates."""
 
 
 def instants(seconds: np.ndarray) -> pa.Array:
@@ -37,6 +39,14 @@ def bar_table(rows: list[dict]) -> pa.Table:
             "event_timestamp": instants(np.array([row["closed"] for row in rows], dtype=np.int64)),
         }
     )
+
+
+def with_range(rows: list[dict]) -> pa.Table:
+    """The same, with highs and lows, which each of them gives."""
+    bars = bar_table(rows)
+    for name in ("high", "low"):
+        bars = bars.append_column(name, pa.array([row[name] for row in rows], pa.float64()))
+    return bars
 
 
 def daily(

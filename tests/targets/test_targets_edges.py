@@ -7,12 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from target_bars import DAY, bar_table, daily, instants, sample_bars
+from target_bars import ALWAYS, DAY, bar_table, daily, instants, sample_bars
 
 from ingestion.base.errors import InputError
 from ingestion.datasets import DropReason, Labels, forward_returns, target_name, target_sessions
-
-ALWAYS = {"first": date.min, "last": date.max}
 
 
 def dropped(labels: Labels) -> dict[str, int]:
