@@ -42,6 +42,7 @@ LATER = EVENING + timedelta(days=DATES)
 SERVER = """
 import os, signal, sys, tempfile, threading, time
 from pathlib import Path
+import pandas, pyarrow.acero  # which the look through a part imports
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shutil
