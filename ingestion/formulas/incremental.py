@@ -4,7 +4,8 @@ Three kinds of formulas, by what they declare (:func:`how`):
 
 - one that reads a number of bars, or a time, is computed on that window and the new bars;
 - a recursion goes on from what its moving windows and averages had
-  (:mod:`~ingestion.formulas.carry`), on the new bars alone;
+  (:mod:`~ingestion.formulas.carry`), on the new bars alone; and so does a formula of the project
+  that reads a number of bars, for it is built from the same functions;
 - one with ``look_back="all"`` is computed from all bars of its symbols.
 
 :func:`begin` computes symbols' first bars, which may be all there are, and returns with the values
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -100,12 +101,11 @@ class Plan:
     """How some formulas are computed, and how what is kept for them is laid out."""
 
     formulas: tuple[BarFormula, ...]
-    whole: frozenset[str] = frozenset()
-    """Names of those that are computed from all bars although they declare less."""
+    others: Mapping[str, How] = field(default_factory=dict)
+    """By name, how those are computed that are not computed by what they declare."""
 
     def _of(self, kind: How) -> list[BarFormula]:
-        own = (How.WHOLE if each.name in self.whole else how(each) for each in self.formulas)
-        return [each for each, its in zip(self.formulas, own, strict=True) if its is kind]
+        return [each for each in self.formulas if self.others.get(each.name, how(each)) is kind]
 
     @cached_property
     def carried(self) -> list[BarFormula]:
@@ -192,7 +192,7 @@ class Plan:
         _, kept = self.begin(made_bars(self.window + 40, 3))
         digest = hashlib.sha256(kept.numbers.tobytes())
         digest.update(kept.times.tobytes())
-        digest.update(repr((kept.sizes, sorted(self.whole), np.__version__)).encode())
+        digest.update(repr((kept.sizes, sorted(self.others.items()), np.__version__)).encode())
         return definition_marks(self.formulas, to_the_bit=True) | {"": digest.hexdigest()}
 
     def before(self, kept: Kept) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
@@ -388,16 +388,18 @@ def plan_of(formulas: Iterable[BarFormula], trusted: Mapping[str, BarFormula]) -
     >>> @formula("mean", "mean of 5 closes", unit="price", look_back=3)
     ... def mean(bars):
     ...     return sma(bars.close, 5)
-    >>> plan_of([mean, SHIPPED["AO"]], SHIPPED).whole
-    frozenset({'mean'})
+    >>> plan = plan_of([mean, SHIPPED["AO"], SHIPPED["Perf.W"]], SHIPPED)
+    >>> plan.others
+    {'mean': <How.WHOLE: 'from all bars'>, 'AO': <How.CARRIED: 'goes on'>}
     """
-    several = tuple(formulas)
-    whole = {
-        each.name
-        for each in several
-        if trusted.get(each.name) is not each and how(each) is not How.WHOLE and _differs(each)
-    }
-    return Plan(several, frozenset(whole))
+    several, others = tuple(formulas), dict[str, How]()
+    for each in several:
+        if trusted.get(each.name) is each:
+            if isinstance(each.look_back, int):
+                others[each.name] = How.CARRIED
+        elif how(each) is not How.WHOLE and _differs(each):
+            others[each.name] = How.WHOLE
+    return Plan(several, others)
 
 
 def _differs(formula: BarFormula) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ingestion.formulas.declaration import Bars, formula
-from ingestion.formulas.windows import Matrix, ratio, shift, sma
+from ingestion.formulas.windows import Matrix, ratio, reaching_back, shift, sma
 
 
 def simple_return(close: Matrix, n: int) -> Matrix:
@@ -33,9 +33,12 @@ def sample_deviation(x: Matrix, n: int) -> Matrix:
     array([[  nan,   nan, 1.   , 1.528]])
     """
     mean = sma(x, n)
-    squares = (x - mean) ** 2
-    for back in range(1, n):
-        squares[back:] += (x[:-back] - mean[back:]) ** 2
+    squares, wide = (x - mean) ** 2, reaching_back(x, n - 1)
+    carried = len(wide) - len(x)
+    for back in range(1, min(n, len(wide))):
+        first = max(back - carried, 0)
+        earlier = wide[carried + first - back : len(wide) - back]
+        squares[first:] += (earlier - mean[first:]) ** 2
     return np.sqrt(squares / (n - 1))
 
 

@@ -40,7 +40,7 @@ def shift(x: Matrix, bars: int) -> Matrix:
     >>> shift(np.array([[8.0], [10.0], [12.0]]), 1).T
     array([[nan,  8., 10.]])
     """
-    wide = _wide(x, bars)
+    wide = reaching_back(x, bars)
     return _shifted(wide, bars)[len(wide) - len(x) :]
 
 
@@ -51,8 +51,14 @@ def _shifted(x: Matrix, bars: int) -> Matrix:
     return moved
 
 
-def _wide(x: Matrix, reach: int) -> Matrix:
-    """Return a series with the rows before it, where they are carried."""
+def reaching_back(x: Matrix, reach: int) -> Matrix:
+    """Return a series with the ``reach`` rows before it, where they are carried.
+
+    Examples
+    --------
+    >>> reaching_back(np.array([[8.0], [10.0]]), 1).T
+    array([[ 8., 10.]])
+    """
     carry = IN_FORCE.get()
     return x if carry is None else carry.wide(x, reach)
 
@@ -94,7 +100,7 @@ def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     >>> three.T
     array([[nan, nan,  7., 14.]])
     """
-    wide = _wide(x, max(lengths) - 1)
+    wide = reaching_back(x, max(lengths) - 1)
     return [total[len(wide) - len(x) :] for total in _rolling_sums(wide, lengths)]
 
 
@@ -154,7 +160,7 @@ def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     >>> three.T
     array([[ nan,  nan, 10. , 10.5]])
     """
-    wide = _wide(x, max(lengths) - 1)
+    wide = reaching_back(x, max(lengths) - 1)
     return [average[len(wide) - len(x) :] for average in _smas(wide, lengths)]
 
 
@@ -188,7 +194,7 @@ def wma(x: Matrix, n: int) -> Matrix:
     >>> wma(np.array([[8.0], [11.0], [14.0]]), 2).T
     array([[nan, 10., 13.]])
     """
-    wide = _wide(x, n - 1)
+    wide = reaching_back(x, n - 1)
     total = n * wide
     for back in range(1, n):
         _add_earlier(total, (n - back) * wide, back)
@@ -222,7 +228,7 @@ def vwma(price: Matrix, volume: Matrix, n: int) -> Matrix:
     """
     traded = rolling_sums(volume, (n,))[0]
     average = ratio(rolling_sums(price * volume, (n,))[0], traded)
-    wide = _wide(price, n - 1)
+    wide = reaching_back(price, n - 1)
     unchanged = bars_unchanged(wide)[len(wide) - len(price) :] >= n
     return np.where(unchanged & (traded != 0), price, average)
 
@@ -251,7 +257,7 @@ def lowest(x: Matrix, n: int) -> Matrix:
 
 def _extreme(x: Matrix, n: int, pick: np.ufunc) -> Matrix:
     """Widen the window by doubling; the last step may overlap, which an extreme does not mind."""
-    best = wide = _wide(x, n - 1)
+    best = wide = reaching_back(x, n - 1)
     covered = 1
     while covered < n:
         step = min(covered, n - covered)

@@ -115,7 +115,7 @@ def test_bars_computed_some_at_a_time_have_the_same_bits(data: st.DataObject):
     bars = ORDERS[data.draw(st.sampled_from(sorted(ORDERS)))](bars)
     formulas = (*SHIPPED.values(), *OWN)
     whole = compute(bars, formulas).sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
-    plan = Plan(formulas)
+    plan = data.draw(st.sampled_from([Plan(formulas), plan_of(formulas, SHIPPED)]))
     kept: dict[str, Kept] = {}
     rows = []
     opened = bars["timestamp"].to_numpy()
@@ -167,7 +167,7 @@ def test_the_catalog_says_which_features_read_all_bars():
 
 def test_what_is_no_recursion_of_ours_is_computed_from_all_bars():
     plan = plan_of([*OWN, sum_of_all, hidden], SHIPPED)
-    assert plan.whole == {"hidden"}
+    assert plan.others == {"hidden": How.WHOLE}
     assert {each.name for each in plan.from_all_bars} == {"sum_of_all", "hidden"}
     bars, kept = made(0, 30), []
     for _ in begin_blocks(bars, plan, lambda _, of_them: kept.append(of_them)):

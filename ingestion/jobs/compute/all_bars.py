@@ -174,7 +174,7 @@ class OnEngine:
             replace(self._project, session_id=None),
             SeenParts.of_document(self._seen.document()),
             self._last,
-            replace(wanted, plan=Plan((), wanted.plan.whole)),
+            replace(wanted, plan=Plan((), wanted.plan.others)),
             folder,
         )
         slices = _slices(wanted.names, self._engine.rows_per_task // self._dates)
@@ -222,7 +222,7 @@ def _slices(names: Sequence[str], at_most: int) -> list[NDArray[np.int64]]:
 def _of_symbols(task: _Task, only: NDArray[np.int64]) -> _Made:
     """Compute some symbols, and write a file; to do it again writes another one."""
     project, wanted = task.project, task.wanted
-    plan = Plan(tuple(computed_formulas(project)), wanted.plan.whole)
+    plan = Plan(tuple(computed_formulas(project)), wanted.plan.others)
     kept: list[tuple[pa.StringArray, Kept]] = []
     with (
         tempfile.TemporaryDirectory() as folder,

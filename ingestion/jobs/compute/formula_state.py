@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
-from ingestion.formulas.incremental import Kept, Plan
+from ingestion.formulas.incremental import How, Kept, Plan
 from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts
 from ingestion.lakehouse.caches import CacheReader, CacheWriter
 from ingestion.project import Project
 
 FILE = "formula_state.zip"
 _SAID = (MISSED_BARS, ACCEPTED_HOLES)
-_LAYOUT = 4
+_LAYOUT = 5
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
 _LONGEST_BAR = timedelta(days=7)
@@ -129,8 +129,8 @@ class Head:
     """The run whose rows it goes with."""
     marks: dict[str, str]
     """What the formulas compute; see :meth:`~ingestion.formulas.incremental.Plan.marks`."""
-    whole: list[str]
-    """Names of formulas that are computed from all bars although they declare less."""
+    others: dict[str, How]
+    """Of :class:`~ingestion.formulas.incremental.Plan`."""
     sizes: list[int]
     """Of :class:`~ingestion.formulas.incremental.Kept`."""
     seen: Seen
@@ -167,6 +167,7 @@ class Head:
         return cls(
             **document
             | {
+                "others": {name: How(each) for name, each in document["others"].items()},
                 "first": date.fromisoformat(document["first"]),
                 "holes": OpenHoles.of_document(document["holes"]),
                 "seen": Seen(
@@ -291,7 +292,7 @@ class StateWriter:
         head = Head(
             run_id=run_id,
             marks=self._plan.marks,
-            whole=sorted(self._plan.whole),
+            others=dict(self._plan.others),
             sizes=list(self._sizes),
             seen=seen,
             holes=holes,

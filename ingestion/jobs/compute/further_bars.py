@@ -84,7 +84,7 @@ def compute_further(
         If everything must be computed from all bars; nothing was published then.
     """
     lakehouse, head = project.lakehouse, state.head
-    plan = Plan(tuple(computed_formulas(project)), frozenset(head.whole))
+    plan = Plan(tuple(computed_formulas(project)), head.others)
     _check_formulas(plan, head.marks)
     seen = Seen.look(project, head.seen)
     seen.check(head.seen)
