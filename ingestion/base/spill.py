@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_IN_MEMORY = 24 << 20
+_LONG = 64
+"""Rows of one number, on an average, that are not sorted beforehand."""
 _AT_ONCE = 1_000
 """Arrays that the system writes or reads in one call; Linux takes 1,024."""
 
@@ -60,7 +62,9 @@ class Spill:
     def scatter(self, rows: pa.Table, numbers: NDArray[np.integer]) -> None:
         """Add each row to the pile of its number; in a pile their order stays."""
         own = _rows(rows)
-        if (numbers[1:] < numbers[:-1]).any():
+        changes = int((numbers[1:] != numbers[:-1]).sum())
+        # Long runs, as of a date's symbols, are taken as they are.
+        if changes * _LONG > len(numbers) and (numbers[1:] < numbers[:-1]).any():
             order = stable_order(numbers)
             own, numbers = own.take(order), numbers[order]
         for number, start, end in runs(numbers):
@@ -76,7 +80,7 @@ class Spill:
         waiting = self._waiting.pop(number, [])
         self._bytes -= sum(rows.nbytes for rows in waiting)
         if number not in self._written:
-            return [rows.table() for rows in waiting]
+            return _joined(waiting)
         path = self._folder / str(number)
         tables = _read(path, self._written.pop(number), waiting)
         path.unlink()
@@ -229,6 +233,15 @@ def _read(path: Path, pieces: Sequence[_Piece], waiting: Sequence[_Rows]) -> lis
         for column, own in zip(columns, rows.columns, strict=True):
             column[first:end] = own
     return [_Plain(schema, columns, sum(several)).table()]
+
+
+def _joined(several: Sequence[_Rows]) -> list[pa.Table]:
+    """Return rows of one pile as few tables: to make one of Arrow's takes long."""
+    plain = [rows for rows in several if isinstance(rows, _Plain)]
+    if len(plain) < len(several) or not plain:
+        return [rows.table() for rows in several]
+    columns = [np.concatenate(each) for each in zip(*(rows.columns for rows in plain), strict=True)]
+    return [_Plain(plain[0].schema, columns, sum(rows.rows for rows in plain)).table()]
 
 
 def _table(file: pa.MemoryMappedFile, piece: _Piece) -> pa.Table:

@@ -52,6 +52,8 @@ class Bars:
     split_before, gap_before
         Of bars that go on from others, shape (symbols,): ``split`` and ``since_gap`` of the last
         bar before them. Their windows are at hand for what :mod:`~ingestion.formulas.carry` keeps.
+    adjusted_by
+        The product of the split ratios, if prices and volumes are adjusted by it already.
 
     Attributes
     ----------
@@ -89,24 +91,26 @@ class Bars:
         missing_from: NDArray[np.int64] | None = None,
         split_before: NDArray[np.float64] | None = None,
         gap_before: NDArray[np.int64] | None = None,
+        adjusted_by: Matrix | None = None,
     ) -> None:
-        traded = [_matrix(each) for each in (open, high, low, close, volume)]
-        shape = traded[0].shape
-        ratios = np.ones(shape) if split_ratio is None else _matrix(split_ratio)
+        series = [_matrix(each) for each in (open, high, low, close, volume)]
+        shape = series[0].shape
         self._goes_on = split_before is not None
-        before = np.ones(shape[1]) if split_before is None else split_before
-        self.split = _locked(np.cumprod(np.concatenate([before[None], ratios]), axis=0)[1:])
-        # Prices near the limits of a double overflow; what comes of it is undefined.
-        with np.errstate(over="ignore", invalid="ignore"):
-            prices = [_locked(price * self.split) for price in traded[:4]]
-            self.open, self.high, self.low, self.close = prices
-            self.volume = _locked(traded[4] / self.split)
+        if adjusted_by is None:
+            ratios = np.ones(shape) if split_ratio is None else _matrix(split_ratio)
+            before = np.ones(shape[1]) if split_before is None else split_before
+            adjusted_by = np.cumprod(np.concatenate([before[None], ratios]), axis=0)[1:]
+            # Prices near the limits of a double overflow; what comes of it is undefined.
+            with np.errstate(over="ignore", invalid="ignore"):
+                series = [*(price * adjusted_by for price in series[:4]), series[4] / adjusted_by]
+        self.split = _locked(adjusted_by)
+        self.open, self.high, self.low, self.close, self.volume = map(_locked, series)
         days = np.arange(shape[0], dtype=np.int64)[:, None] * DAY
         self.opened = np.broadcast_to(days, shape) if opened is None else opened
         self.closed = self.opened + DAY if closed is None else closed
         self.missing_from = missing_from
         self.since_gap = bars_since_gap(missing_from, gap_before)
-        self.lengths = (~np.isnan(traded[3])).sum(axis=0)
+        self.lengths = (~np.isnan(self.close)).sum(axis=0)
         self._results: dict[Callable[[Bars], Any], Any] = {}
 
     def once(self, function: Callable[[Bars], T]) -> T:
@@ -138,13 +142,12 @@ class Bars:
 
         series = (self.open, self.high, self.low, self.close, self.volume)
         names = ("open", "high", "low", "close", "volume")
-        window = Bars(
+        return Bars(
             **{name: cut(each, np.nan) for name, each in zip(names, series, strict=True)},
             opened=cut(self.opened, _NEVER),
             closed=cut(self.closed, 0),
+            adjusted_by=cut(self.split, np.nan),
         )
-        window.split = cut(self.split, np.nan)
-        return window
 
     def reference(self, window: timedelta, *, of_open: bool = False) -> NDArray[np.int64]:
         """Return the row of the last bar that opened longer than ``window`` before each bar closed.

@@ -197,11 +197,14 @@ class Panel:
 
     def _block(self, rows: slice, layout: Layout, before: Mapping[str, NDArray[Any]]) -> Bars:
         own = self.order[rows]
-        at = layout.matrix(own, 0) if layout.is_even else None
+        at = layout.matrix(own, 0) if layout.is_even else own[:0]
+        lies_so = bool(at.size) and bool((np.diff(at.reshape(-1)) == 1).all())
 
         def matrix(values: NDArray[Number], behind: float) -> NDArray[Number]:
             # Rows that lie by date are read as they lie.
-            return values.take(at) if at is not None else layout.matrix(values.take(own), behind)
+            if lies_so:
+                return values[int(at[0, 0]) :][: at.size].reshape(at.shape)
+            return values.take(at) if at.size else layout.matrix(values.take(own), behind)
 
         missing = self.times.get("missing_from")
         if missing is None and before and (before["gap_before"] < NO_GAP).any():
@@ -289,9 +292,7 @@ class _Keys:
     ) -> _Keys:
         """Put a table's keys in order; rows mostly come in it, or by date."""
         codes, names = symbols
-        order = np.arange(len(codes))
-        if (codes[1:] < codes[:-1]).any():
-            order = stable_order(codes)
+        order = _by_symbol(codes, len(names))
         keys = cls(timestamp.take(order), codes.take(order), names, order)
         earlier = keys.timestamp[1:] < keys.timestamp[:-1]
         if (earlier & (keys.codes[1:] == keys.codes[:-1])).any():
@@ -333,6 +334,24 @@ class _Keys:
                 f"bars: column {name} is {values[self.of_table[row]]} at {self.row(row)} "
                 f"({int(bad.sum())} such rows); {rule}"
             )
+
+
+def _by_symbol(codes: NDArray[np.int32], symbols: int) -> NDArray[np.intp]:
+    """Return where rows are that are put in the order of their symbols; those of one as they are.
+
+    Parameters
+    ----------
+    codes
+        Numbers of so many symbols, by row.
+    """
+    order = np.arange(len(codes))
+    if not (codes[1:] < codes[:-1]).any():
+        return order
+    if len(codes) % symbols == 0:
+        dates = order.reshape(-1, symbols)
+        if (codes.reshape(dates.shape) == dates[0]).all():  # each date has all of them
+            return dates.T.reshape(-1)
+    return stable_order(codes)
 
 
 def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:

@@ -20,9 +20,10 @@ from ingestion.formulas.incremental import (
     begin_blocks,
     go_on_block,
     how,
-    plan_of,
 )
 from ingestion.formulas.panel import Block
+from ingestion.formulas.planning import goes_on, plan_of
+from ingestion.formulas.trial_bars import made_bars
 from ingestion.jobs.audit.catalog_check import list_catalog
 from ingestion.project import Project
 
@@ -154,6 +155,14 @@ def test_a_formula_says_how_its_new_bars_are_computed():
         How.WHOLE,
     ]
     assert {how(each) for each in SHIPPED.values()} == {How.WINDOW, How.CARRIED}
+
+
+def test_each_shipped_formula_that_reads_a_number_of_bars_goes_on_as_a_recursion_does():
+    others = plan_of(SHIPPED.values(), SHIPPED).others
+    assert {*others.values()} == {How.CARRIED}
+    bars = [made_bars(260, 6, seed) for seed in range(2)]
+    assert [name for name in others if not goes_on(SHIPPED[name], bars)] == []
+    assert not goes_on(by_hand, bars)
 
 
 def test_the_catalog_says_which_features_read_all_bars():

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.formulas import LOCAL, SHIPPED, compute
-from ingestion.formulas.incremental import plan_of
+from ingestion.formulas.planning import plan_of
 from tests.formulas.local_bars import DAY, random_walk, with_columns, with_splits
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "bars.parquet"
@@ -203,4 +203,4 @@ def test_a_window_over_a_missing_session_is_null():
 
 
 def test_every_formula_reads_as_far_back_as_it_says_and_goes_on_to_the_same_bits():
-    assert plan_of(TREND.values(), {}).whole == frozenset()
+    assert plan_of(TREND.values(), {}).others == {}

@@ -19,7 +19,8 @@ from ingestion.bars.arrays import SymbolTable
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import SHIPPED
-from ingestion.formulas.incremental import Kept, Plan, begin_blocks, plan_of
+from ingestion.formulas.incremental import Kept, Plan, begin_blocks
+from ingestion.formulas.planning import plan_of
 from ingestion.jobs.compute.bars_by_symbol import FOLDER, BarsBySymbol, read_by_date
 from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.formula_state import FILE, FormulaState, Unfit

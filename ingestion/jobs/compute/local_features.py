@@ -27,7 +27,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.executors import engine_of
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
-from ingestion.formulas.incremental import plan_of
+from ingestion.formulas.planning import plan_of
 from ingestion.jobs.compute.all_bars import Wanted, turn_of
 from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.cross_sections import CrossSectionsResult
