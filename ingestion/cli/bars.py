@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -311,8 +312,9 @@ def _show_computed(
     dates: tuple[date, date] | None = None,
 ) -> None:
     """Compute features of bars, and then compare members; show both as one result."""
+    text = partial(local_text, dates=dates)
     if not project.catalog.cross_sections:
-        show(as_json, compute(), local_text)
+        show(as_json, compute(), text)
         return
     from ingestion.catalog import OHLCV_1D
     from ingestion.jobs.compute.cross_sections import cross_sections
@@ -323,7 +325,7 @@ def _show_computed(
     if local is None:  # what scans or files have brought can be compared without any bar
         show(as_json, compared, cross_sections_text)
     else:
-        show(as_json, replace(local, cross_sections=compared), local_text)
+        show(as_json, replace(local, cross_sections=compared), text)
 
 
 def plan_text(planned: BackfillPlan) -> str:
@@ -342,12 +344,14 @@ def plan_text(planned: BackfillPlan) -> str:
     )
 
 
-def local_text(result: LocalFeaturesResult) -> str:
-    """Return a recomputation's outcome for people."""
+def local_text(result: LocalFeaturesResult, dates: tuple[date, date] | None = None) -> str:
+    """Return a recomputation's outcome for people; ``dates`` are those of a backfill."""
     compared = result.cross_sections
     more = f"\n{cross_sections_text(compared)}" if compared else ""
     if not result.dates:
-        return f"nothing new: no bar was written since features were computed{more}"
+        if dates is None:
+            return f"nothing new: no bar was written since features were computed{more}"
+        return f"nothing to compute: no bar closed from {dates[0]} to {dates[1]}{more}"
     groups = "; ".join(map(_group_text, result.groups))
     columns = f"; {result.rows_defined:,} of the rows for columns that were declared later"
     return (

@@ -250,6 +250,8 @@ def test_a_feature_that_is_not_clear_is_told_with_where_it_is(
 def test_a_backfill_says_what_it_does_to_each_group(world: World):
     done = CliRunner().invoke(cli, ["backfill", "--from", "2021-04-01", "--to", "2021-04-13"])
     will, did = done.stdout.splitlines()
+    later = CliRunner().invoke(cli, ["backfill", "--from", "2022-04-01", "--to", "2022-04-13"])
+    assert "nothing to compute: no bar closed from 2022-04-01 to 2022-04-13" in later.output
     assert re.search(r" 0 dates, 0 rows of local_1d, 0 rows of mine_bars", will)
     assert re.search(r"local_1d: 0 rows written, (\d+) unchanged; mine_bars: 0 rows .*, \1", did)
 
