@@ -71,7 +71,7 @@ def _between(address: str, kind_of: Callable[[], str]) -> Iterator[tuple[str, Co
             time.sleep(0.2 if kind == "slow" else 0)
             with socket.create_connection((host, int(port))) as server:
                 server.sendall(request)
-                content = b"".join(iter(lambda: server.recv(1 << 16), b""))
+                content = _answer(server, has_body=not request.startswith(b"HEAD "))
             if kind == "cut":
                 content = content[: len(content) * 2 // 3]
             if kind != "lost":
@@ -98,13 +98,36 @@ def _quietly(answer: Callable[[socket.socket], None], client: socket.socket) -> 
 
 def _request(client: socket.socket) -> bytes | None:
     """Return a request as the only one of its connection."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        if not (more := client.recv(1 << 16)):
-            return None
-        received += more
-    head, _, body = received.partition(b"\r\n\r\n")
-    found = re.search(rb"(?i)content-length: (\d+)", head)
-    while len(body) < int(found[1] if found else 0):
+    head, body = _head(client)
+    if not head:
+        return None
+    while len(body) < (_length(head) or 0):
         body += client.recv(1 << 16)
     return head + b"\r\nConnection: close\r\n\r\n" + body
+
+
+def _answer(server: socket.socket, *, has_body: bool) -> bytes:
+    """Return an answer, without waiting until the server closes: that one waits for more first."""
+    head, body = _head(server)
+    if not head:
+        return b""
+    length = _length(head) if has_body else 0
+    while (length is None or len(body) < length) and (more := server.recv(1 << 16)):
+        body += more
+    return head + b"\r\n\r\n" + body
+
+
+def _head(peer: socket.socket) -> tuple[bytes, bytes]:
+    """Return the head of a message, and what has come of its body; nothing if it ends before."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (more := peer.recv(1 << 16)):
+            return b"", b""
+        received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head, body
+
+
+def _length(head: bytes) -> int | None:
+    found = re.search(rb"(?i)content-length: (\d+)", head)
+    return int(found[1]) if found else None
