@@ -24,6 +24,7 @@ from ingestion.lakehouse import (
     by_date,
     is_withdrawn,
     list_dates,
+    list_parts,
     read_part,
     without_withdrawn,
 )
@@ -69,13 +70,17 @@ class RecentBars:
         """
 
         def read() -> RecentBars:
-            kept = KeptDays.read(lakehouse)
-            dates = [day for day in list_dates(lakehouse, OHLCV_1D) if first <= day <= last]
-            seen = SeenParts.look(lakehouse, OHLCV_1D, kept.seen, dates)
-            changed = {part.date for part in seen.new_since(kept.seen)}
-            changed |= seen.gone_since(kept.seen)
+            kept, seen, changed = KeptDays.read(lakehouse), SeenParts({}), set[date]()
+            if kept.days or keep:
+                dates = [day for day in list_dates(lakehouse, OHLCV_1D) if first <= day <= last]
+                seen = SeenParts.look(lakehouse, OHLCV_1D, kept.seen, dates)
+                changed = {part.date for part in seen.new_since(kept.seen)}
+                changed |= seen.gone_since(kept.seen)
+                there = seen.parts
+            else:  # where nothing is kept, nobody need ask each part where it is from
+                there = list_parts(lakehouse, OHLCV_1D, first, last)
             symbols, days, sources = SymbolTable(kept.names), list[BarsOfDay](), _Sources()
-            for day, parts in by_date(seen.parts).items():
+            for day, parts in by_date(there).items():
                 if day in kept.days and day not in changed:
                     days.append(kept.days[day])
                     continue

@@ -28,6 +28,10 @@ Row = tuple[date, str, Any, Any, bool]
 def said(lake: Lake, first: date, last: date) -> list[Row]:
     """Return what is said of the bars of a span."""
     recent = RecentBars.read(lake.disk, first, last, keep=True)
+    return rows_of(recent)
+
+
+def rows_of(recent: RecentBars) -> list[Row]:
     return sorted(
         (each.day, recent.names[symbol], from_micros(close), from_micros(created), is_scanned)
         for each in recent.days
@@ -76,6 +80,8 @@ def test_whatever_happens_they_are_those_of_the_dates(data: st.DataObject) -> No
                 lake.write(day, data.draw(some, "symbols"), source)
             span = sorted(data.draw(st.tuples(days, days), "span"))
             first, last = map(day_of, span)
+            unkept = RecentBars.read(lake.disk, first, last)
+            assert rows_of(unkept) == stored(lake, first, last)
             assert said(lake, first, last) == stored(lake, first, last)
             one = data.draw(st.sampled_from(list_parts(lake.disk, OHLCV_1D)), "part")
             day = (one.date - FIRST.date()).days
