@@ -82,10 +82,16 @@ ROW_FAULTS = [
 
 @pytest.mark.parametrize("group", [GROUP, LOCAL_1D], ids=lambda group: group.name)
 def test_a_rows_fault_quarantines_the_row_and_publishes_the_others(group: FeatureGroup):
-    """Each row has one of the faults, every third one; it is judged by its own check alone."""
+    """Each alone is seen; of one batch every third row has one, judged by its own check alone."""
     faults = [(changes, check) for of, changes, check in ROW_FAULTS if of == group]
     rows = good_rows(group, 300)
-    for number, (changes, _) in enumerate(faults):
+    for number, (changes, check) in enumerate(faults):
+        alone = spoiled(good_rows(group, 30), changes)
+        seen = {
+            name: np.flatnonzero(mask).tolist() for name, mask in violations(group, alone).items()
+        }
+        assert seen == {check: [3]}
+        assert any(may_be_broken(rule, alone) for rule in row_rules(group))
         own = {name: {3 * number: cells[3]} for name, cells in changes.items()}
         rows = spoiled(rows, own)
     report = check_rows(group, rows)
