@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -80,3 +81,32 @@ def test_elsewhere_nothing_is_shown(capfd: pytest.CaptureFixture[str]):
         assert type(progress("scanner", at_once=True)) is Progress
         list(watched(range(3), "months written"))
     assert capfd.readouterr() == ("", "")
+
+
+WAITS = """
+from datetime import date
+from ingestion.bars import fetching
+from ingestion.catalog import BarRequest, BarSource, Column, SourceBusy
+from ingestion.cli.output import bars_on_terminal
+from ingestion.scanner import ScannerClient, ScannerOptions
+fetching._BACKOFF = 0.01
+def busy(want):
+    raise SourceBusy("it is away")
+with bars_on_terminal():
+    options = ScannerOptions(retries=1, backoff=0.01)
+    with ScannerClient("http://127.0.0.1:1", options) as client:  # nobody listens there
+        client.fetch(["NYSE:KO"], [Column("close")])
+    want = BarRequest(("NYSE:KO",), date(2021, 1, 1), date(2021, 1, 2))
+    fetching.ask(BarSource("mine", "bars", busy), "mine.py, line 1", want)
+"""
+
+
+def test_why_nothing_comes_is_said_on_a_terminal_while_it_is_waited_for():
+    shown = on_a_terminal("-c", WAITS, words=(sys.executable,))
+    said = [line for line in shown.lines if "asking again in 0 s" in line]
+    assert said[0].startswith("connection failed to 127.0.0.1:1")
+    assert said[-3:] == ["mine: it is away; asking again in 0 s"] * 3
+    silent = subprocess.run(
+        [sys.executable, "-c", WAITS], capture_output=True, text=True, check=True
+    )
+    assert (silent.stdout, silent.stderr) == ("", "")

@@ -42,6 +42,7 @@ from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.loading import what_happened
+from ingestion.base.progress import note
 from ingestion.base.redaction import Redaction
 from ingestion.base.retry_after import retry_after
 from ingestion.base.wording import some_of
@@ -138,7 +139,9 @@ def ask(source: BarSource, place: str, request: BarRequest) -> Answer:
     for attempt in range(1, ATTEMPTS):
         if not answer.is_down or answer.wait > LONGEST_WAIT:
             break
-        time.sleep(answer.wait or min(_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF))
+        wait = answer.wait or min(_BACKOFF * 2.0 ** (attempt - 1), _LONGEST_BACKOFF)
+        note(f"{source.name}: {answer.problem}; asking again in {wait:,.0f} s")
+        time.sleep(wait)
         answer = _ask_once(source, place, request)
         longest = max(longest, answer.tables, key=len)
     return answer if answer.problem is None else replace(answer, tables=longest)

@@ -19,6 +19,9 @@ class Progress:
     def advance(self, number: int) -> None:
         """Take how much was just done."""
 
+    def note(self, text: str) -> None:
+        """Take what else is worth knowing meanwhile, as why nothing comes."""
+
     def close(self) -> None:
         """End the report, whether all was done or not."""
 
@@ -39,6 +42,12 @@ def progress(what: str, unit: str = "", *, at_once: bool = False) -> Progress:
     """
     show = _show.get()
     return Progress() if show is None else show(what, unit, at_once)
+
+
+def note(text: str) -> None:
+    """Say why nothing comes for a while, if somebody wants to see how far work is."""
+    if (show := _show.get()) is not None:
+        show("", "", True).note(text)
 
 
 def watched(things: Iterable[ThingT], what: str, total: int | None = None) -> Iterable[ThingT]:

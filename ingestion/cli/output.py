@@ -73,6 +73,12 @@ class Bar(Progress):
         if self._bar is not None:
             self._bar.update(number)
 
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+
     def close(self) -> None:
         """Wipe it."""
         if self._bar is not None:

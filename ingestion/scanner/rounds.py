@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Generic, TypeVar
 
+from ingestion.base.progress import note
 from ingestion.scanner.transport import Rejected, ScannerOptions, Transient
 from ingestion.scanner.values import Cell, RowReader
 from ingestion.scanner.wire import Answer, Page, Tickers
@@ -158,7 +159,10 @@ def run_rounds(
             _give_up(campaign, pending, reason, progress)
             break
         if this.transients or not progressed:
-            time.sleep(_wait(barren, this.retry_after, options))
+            wait = _wait(barren, this.retry_after, options)
+            if this.transients:
+                note(f"{this.transients[-1]}; asking again in {wait:,.0f} s")
+            time.sleep(wait)
     return attempts
 
 
