@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ingestion.jobs.serve.feast_repository import without_type_checks
+
 HOST = "127.0.0.1"
 
 
@@ -71,7 +73,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 def main(*told: str) -> None:
     """Serve until the process is killed."""
     import uvicorn
-    from feast import FeatureStore, feature_server, offline_server, registry_server, ui_server
+
+    with without_type_checks():
+        from feast import FeatureStore, feature_server, offline_server, registry_server, ui_server
 
     threads = []
     for folder, *numbers in zip(*[iter(told)] * 5, strict=True):
