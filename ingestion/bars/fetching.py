@@ -198,19 +198,16 @@ def _may_pass(error: BaseException) -> tuple[bool, float]:
 
 
 def _is_unreached(error: BaseException | None) -> bool:
-    """Return whether no connection was made: there is no such name, no way, or nobody listens.
-
-    What libraries raise says so by its cause; urllib's error has it as ``reason``.
-    """
+    """Return whether no connection was made, as an error's cause says, or urllib's ``reason``."""
     while error is not None:
         is_of_system = isinstance(error, OSError) and error.errno in _NO_WAY
-        # So requests and httpx call a connection that is not made in time.
-        is_late = type(error).__name__ == "ConnectTimeout"
+        is_late = type(error).__name__ == "ConnectTimeout"  # of requests and httpx
         if is_of_system or is_late or isinstance(error, socket.gaierror):
             return True
         reason = getattr(error, "reason", None)
-        known = reason if isinstance(reason, BaseException) else error.__cause__
-        error = known or error.__context__
+        error = (
+            reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
+        )
     return False
 
 
