@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import close_seconds
-from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.base.instants import utc, utc_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import ABSENT_BARS, OHLCV_1D
@@ -26,6 +25,7 @@ from ingestion.lakehouse import (
     read_current,
     read_current_of,
 )
+from ingestion.markets.market_sessions import market_of, sessions_of_market
 
 
 def stored_closes(

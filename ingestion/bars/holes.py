@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of_market
+from ingestion.bars.attendance import Attendance, Hole
 from ingestion.base.arrow import empty_table, latest, to_rows
 from ingestion.base.instants import utc, utc_date
 from ingestion.base.plain import plain
@@ -37,6 +37,7 @@ from ingestion.lakehouse import (
     read_current,
     read_part,
 )
+from ingestion.markets.market_sessions import market_of, sessions_of_market
 
 _ACCEPTED_SCHEMA = arrow_schema(ACCEPTED_HOLES)
 

@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import PRICES, Bars
-from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.bar_reader import check_values, describe
 from ingestion.bars.holes import Missed
 from ingestion.bars.leaps import SuspectedSplit
@@ -40,6 +39,7 @@ from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR
 from ingestion.lakehouse import Lakehouse
 from ingestion.markets.hours import BarState, ClosingRule, bar_state, feed_delay, hours_of
+from ingestion.markets.market_sessions import market_of, sessions_of_market
 from ingestion.markets.sessions import by_hours, next_open, previous_close
 
 Row = Sequence[object]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
-from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.other_bars import read_others
 from ingestion.bars.splits import ratio_text, splits_without_effect
@@ -27,6 +26,7 @@ from ingestion.lakehouse import (
     parts_of,
     read_current_of,
 )
+from ingestion.markets.market_sessions import market_of, sessions_of_market
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
-from ingestion.bars.attendance import NEVER_CLOSED, Attendance, market_of
+from ingestion.bars.attendance import NEVER_CLOSED, Attendance
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.arrow import codes_in, empty_table, from_numpy, to_numpy
 from ingestion.base.instants import DAY
@@ -54,6 +54,7 @@ from ingestion.jobs.compute.transpose import (
     spill_by_symbol,
 )
 from ingestion.lakehouse import Part, SeenParts, arrow_schema, current, read_unseen
+from ingestion.markets.market_sessions import market_of
 from ingestion.project import Project
 from ingestion.runs.run import Run
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from ingestion.bars.attendance import last_session
 from ingestion.bars.precedence import Precedence
 from ingestion.bars.source import Source
 from ingestion.base import clock
@@ -19,6 +18,7 @@ from ingestion.base.wording import did_you_mean
 from ingestion.catalog import BarSource
 from ingestion.jobs.ingest.fetch_bars import FetchRequest, FetchResult, fetch_bars
 from ingestion.jobs.ingest.fetched_spans import Span, not_fetched
+from ingestion.markets.market_sessions import last_session
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 

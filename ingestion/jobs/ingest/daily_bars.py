@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
-from ingestion.bars.attendance import last_session
 from ingestion.bars.gaps import gaps_of, read_absent, record_absent, stored_closes
 from ingestion.bars.holes import read_accepted
 from ingestion.bars.stored_bars import LOOKBACK
@@ -30,6 +29,7 @@ from ingestion.catalog import BarSource
 from ingestion.jobs.ingest.fetch_bars import FetchRequest, FetchResult, fetch_bars
 from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, last_asked
 from ingestion.lakehouse import Lakehouse, RunFile
+from ingestion.markets.market_sessions import last_session
 from ingestion.markets.sessions import session_bounds
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import Universe

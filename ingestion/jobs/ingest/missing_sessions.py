@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.bars.attendance import Attendance, Hole, has_known_hours, market_of
+from ingestion.bars.attendance import Attendance, Hole
 from ingestion.bars.holes import Accepted, OpenHoles, open_holes, read_accepted, record_accepted
 from ingestion.bars.kept_days import BarsOfDay
 from ingestion.bars.recent_bars import RecentBars
@@ -36,6 +36,7 @@ from ingestion.lakehouse import (
     run_file,
 )
 from ingestion.markets.exchanges import CALENDARS
+from ingestion.markets.market_sessions import has_known_hours, market_of
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.universe import Universe, read_universe
 from ingestion.project import Project
