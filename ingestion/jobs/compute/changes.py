@@ -99,11 +99,10 @@ def changes_of(
     if new.num_rows < old.num_rows:
         # To make keys takes longer than to look for symbols.
         old = old.filter(pc.is_in(old["symbol"], value_set=symbols))
-    position = {key: i for i, key in enumerate(row_keys(old))}
-    places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
+    places = _places(new, old)
     is_new = places < 0
     changed, redefined = is_new.copy(), np.zeros(len(is_new), dtype=bool)
-    old = old.take(from_numpy(np.maximum(places, 0))) if old.num_rows else new
+    old = _beside(places, old) if old.num_rows else new
     older, counts = _Older(group, stored, old), Counter[str]()
     for name in _compared(group):
         a, b = new[name].combine_chunks(), old[name].combine_chunks()
@@ -127,6 +126,21 @@ def changes_of(
     return Changes(rows, keys, newest, tuple(likely), restated)
 
 
+def _places(new: pa.Table, old: pa.Table) -> NDArray[np.int64]:
+    """Return where among the stored rows the one of each new row's key is; -1 if there is none."""
+    if all(new[name].equals(old[name]) for name in _KEY):  # as of most dates
+        return np.arange(new.num_rows)
+    position = {key: i for i, key in enumerate(row_keys(old))}
+    return np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
+
+
+def _beside(places: NDArray[np.int64], old: pa.Table) -> pa.Table:
+    """Return the stored row of each new row; any row where there is none."""
+    if len(places) == old.num_rows and (places == np.arange(len(places))).all():
+        return old
+    return old.take(from_numpy(np.maximum(places, 0)))
+
+
 def _undecided(
     group: FeatureGroup,
     new: pa.Table,
@@ -136,11 +150,10 @@ def _undecided(
 ) -> tuple[list[Part], datetime | None]:
     """Return the parts of dates with a row that may not differ, and what else is known of all."""
     old = read_current_of(stored, group, symbols, [*_KEY, "created_timestamp", *likely])
-    position = {key: i for i, key in enumerate(row_keys(old))}
-    places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
+    places = _places(new, old)
     differs = np.zeros(len(places), dtype=bool)
     if old.num_rows:
-        beside = old.take(from_numpy(np.maximum(places, 0)))
+        beside = _beside(places, old)
         for name in likely:
             other = pc.not_equal(new[name], beside[name])  # null where one of them is
             differs |= pc.fill_null(other, False).to_numpy()
