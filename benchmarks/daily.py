@@ -250,6 +250,7 @@ def add_past_runs(run: Path, number: int, first: int = 0) -> None:
 
 def _measure(figures: Figures, folder: Path, days: int, arguments: argparse.Namespace) -> None:
     """Measure one length of history."""
+    os.environ.pop("TVFEAST_PROJECT", None)  # that of the last length is gone
     figures.days.append(days)
     print(f"{arguments.symbols:,} symbols × {days:,} days", file=sys.stderr, flush=True)
     lakehouse = folder / "lakehouse"
