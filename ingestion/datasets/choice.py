@@ -19,14 +19,7 @@ class Choice(Protocol):
     ) -> NDArray[np.bool_]:
         """Return which symbols could be chosen at which times; also where that is unknown.
 
-        Parameters
-        ----------
-        names
-            Symbols, of whatever string type.
-        codes
-            Shape ``(n,)``: positions in ``names``.
-        times
-            Shape ``(n,)``: Unix µs.
+        Parameters are those of :meth:`~ingestion.lakehouse.membership.Membership.was_member`.
         """
 
     def is_known(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:

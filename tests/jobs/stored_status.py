@@ -61,7 +61,7 @@ def served(settings: Project, rows: int = 20, event: datetime = EVENING) -> Path
 
 
 def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
-    """A row a symbol; all numbers are 1."""
+    """Return one row per symbol; all numbers are 1."""
     row = dict.fromkeys(arrow_schema(dataset).names, 1.0) | {
         **{"timestamp": int(event.timestamp()), "event_timestamp": event, "source": "hand"},
         **{"created_timestamp": event, "bar_timestamp": event - DAY},

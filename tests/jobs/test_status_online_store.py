@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.cli.status import status_text
-from ingestion.jobs.audit.status import (
-    status,
-)
+from ingestion.jobs.audit.status import status
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP

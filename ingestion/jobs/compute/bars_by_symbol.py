@@ -194,7 +194,7 @@ def read_month(lakehouse: Lakehouse, days: Sequence[date], symbols: Sequence[str
     days
         All partition dates of the month, in their order.
     """
-    month = _month_of(days[0])
+    month = month_of(days[0])
     try:
         with CacheReader(CacheFile(_name(month), lakehouse)) as reader:
             before = reader.document(_seen_of)
@@ -208,10 +208,11 @@ def read_month(lakehouse: Lakehouse, days: Sequence[date], symbols: Sequence[str
 
 
 def _month(part: Part) -> str:
-    return _month_of(part.date)
+    return month_of(part.date)
 
 
-def _month_of(day: date) -> str:
+def month_of(day: date) -> str:
+    """Return the month of a date as files are named by it: ``2021-03``."""
     return day.isoformat()[:7]
 
 

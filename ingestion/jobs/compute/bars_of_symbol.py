@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ingestion.base.arrow import to_objects
 from ingestion.catalog import OHLCV_1D
-from ingestion.jobs.compute.bars_by_symbol import has_month, read_month
+from ingestion.jobs.compute.bars_by_symbol import has_month, month_of, read_month
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, read_current_of, standing
 
 _COLUMNS = ["symbol", "timestamp", "volume", "event_timestamp"]
@@ -31,7 +31,7 @@ class BarsOfSymbol:
     def __init__(self, lakehouse: Lakehouse, symbol: str, last: date) -> None:
         self._lakehouse, self._symbol = lakehouse, symbol
         dates = list_dates(lakehouse, OHLCV_1D)
-        self._of_month = Counter(map(_month, dates))
+        self._of_month = Counter(map(month_of, dates))
         self._left = [day for day in dates if day <= last]
         self._bars: list[Bar] = []
 
@@ -54,8 +54,8 @@ class BarsOfSymbol:
     def _read_more(self) -> bool:
         """Read until there is a further bar; return whether there is one."""
         while self._left:
-            month = _month(self._left[-1])
-            days = [day for day in self._left if _month(day) == month]
+            month = month_of(self._left[-1])
+            days = [day for day in self._left if month_of(day) == month]
             if len(days) == self._of_month[month] and has_month(self._lakehouse, month):
                 rows = standing(read_month(self._lakehouse, days, [self._symbol]))
             else:
@@ -69,7 +69,3 @@ class BarsOfSymbol:
                 self._bars += found
                 return True
         return False
-
-
-def _month(day: date) -> str:
-    return day.isoformat()[:7]
