@@ -11,7 +11,8 @@ For each length of history, on random walks with a fixed seed, each in a process
   CPU includes that of the threads beside it: the libraries are imported while the scanner is asked,
   in the first step;
 - ``select``, ``explain`` and ``status``;
-- the flow of the next session and ``status``, after many runs were added to the lakehouse.
+- the flow of the next session and ``status``, after many runs were added to the lakehouse; and a
+  command that writes before them, which takes down once what those runs wrote.
 
 What importing the same modules takes is measured too, and taken off where the table says so. No row
 of these walks breaks a rule; where one does, Great Expectations is imported too, about 3 CPU s.
@@ -234,7 +235,7 @@ def add_past_runs(run: Path, number: int, first: int = 0) -> None:
     """Put copies of a run's receipts beside it, as runs of an earlier time, from a number on."""
     receipts = sorted(run.glob("*.json"))
     for old in range(first, number):
-        run_id = f"2010{old // 2_000:02}01T{old // 60 % 24:02}{old % 60:02}00Z-{old:06}abcd"
+        run_id = f"2010{old // 2_000 + 1:02}01T{old // 60 % 24:02}{old % 60:02}00Z-{old:06}abcd"
         folder = run.with_name(run_id)
         folder.mkdir()
         lines = []
@@ -265,6 +266,10 @@ def _measure(figures: Figures, folder: Path, days: int, arguments: argparse.Name
     flows.commands(_SHORT, repeats)
     add_past_runs(run, arguments.runs)
     later = f", {arguments.runs:,} past runs"
+    # Who writes next looks into them once; in use they come one by one.
+    figures.add(
+        f"local-features after{later[1:]} at once", measure(*_LOCAL, lakehouse=lakehouse)[0]
+    )
     flows.run(later, ahead[2 * repeats :])
     flows.commands(["status"], repeats, later)
     _from_all_bars(figures, lakehouse, ahead[-1].date, imports)

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 REPLACES = "tvfeast.replaces"
 """The member of a file's metadata: a JSON object, from a file's name to its SHA-256."""
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet", re.ASCII)
+_BEGIN = "part-"
 _TAIL = 16 << 10
 """Bytes; most footers are shorter."""
 _END = 8
@@ -129,7 +130,7 @@ def replaced_in(
         return frozenset()
     present, replaced = set(names), set[str]()
     for name in names:
-        number = part_number(name)
+        number = part_number(name) if name.startswith(_BEGIN) else None  # of thousands of runs
         if not number:  # the first part, number 0, replaces nothing
             continue
         for old, sha256 in (_look(opened, f"{folder}/{name}", _told) or {}).items():

@@ -23,6 +23,7 @@ and a run's file are known by their ``key`` below its root.
 ``writer``      the one primitive that adds a part
 ``ledger``      what each run wrote, with the hash of each part
 ``run_files``   receipts, ledgers, quarantine: the files of the runs' own folders
+``ended_runs``  which of these files the runs that have ended wrote
 ``origins``     which run a row came from, also in a merged part
 ``inspect``     whether a part is as its dataset says, and what is in the folder and is not ours
 ``compact``     the parts of a date become one; the lock, whose holder finishes killed merges

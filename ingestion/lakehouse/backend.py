@@ -34,6 +34,9 @@ class Folder(NamedTuple):
 class Lakehouse(ABC):
     """A lakehouse, wherever it is. As text it is its location."""
 
+    is_listed_whole = False
+    """Whether the names in all folders of runs come with one listing: looks cost nothing then."""
+
     def __str__(self) -> str:
         return self.location("")
 

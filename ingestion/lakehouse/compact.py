@@ -29,6 +29,7 @@ from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Folder, Lakehouse
+from ingestion.lakehouse.ended_runs import keep_ended
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.lease import Step
 from ingestion.lakehouse.ledger import Entry, Ledger, close, confirm, read_ledger
@@ -123,6 +124,7 @@ def lakehouse_lock(lakehouse: Lakehouse, run_id: str, step: Step | None = None) 
     """
     with lakehouse.lock(run_id, step):
         _sweep_staging(lakehouse)
+        keep_ended(lakehouse, run_id)
         yield
 
 

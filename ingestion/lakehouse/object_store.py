@@ -59,6 +59,8 @@ class ObjectStore(Lakehouse):
         Seconds after which a run that does not renew its lease has lost it.
     """
 
+    is_listed_whole = True
+
     def __init__(self, uri: str, ttl: float = TTL_S, retry_for: timedelta = LONGEST_RETRY) -> None:
         self.uri = uri.rstrip("/")
         self._ttl = ttl

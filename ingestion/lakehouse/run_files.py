@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ingestion.base.errors import InputError
 from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.caches import CacheFile, kept_document
 from ingestion.lakehouse.parts import StoredFile, read_file
 
 RUNS = "_runs"
+WRITTEN_FILE = "written_by_runs.zip"
+Written = frozenset[str] | None
+"""The names of all files that a run wrote into its folder; None if that is not known."""
+_written: dict[str, tuple[str, Mapping[str, Written]]] = {}
+"""What was kept in lakehouses, with the states of the files that had it."""
 
 
 class _RunFileFields(NamedTuple):
@@ -58,14 +64,43 @@ def run_ids(lakehouse: Lakehouse, since: date = date.min) -> list[str]:
 def run_files(lakehouse: Lakehouse, name: str, after: str = "") -> Iterator[RunFile]:
     """Yield the files of one name of all runs, the newest run's first.
 
+    Runs that are known not to have written one are not looked at (:mod:`.ended_runs`).
+
     Parameters
     ----------
     after
         Only of runs that are later than this one.
     """
-    folders = (f"{RUNS}/{run_id}" for run_id in takewhile(after.__lt__, run_ids(lakehouse)))
+    written = written_by_runs(lakehouse)
+    folders = (
+        f"{RUNS}/{run_id}"
+        for run_id in takewhile(after.__lt__, run_ids(lakehouse))
+        if (names := written.get(run_id)) is None or name in names
+    )
     there = lakehouse.having(folders, name)
     return (RunFile(folder.rpartition("/")[2], name, lakehouse) for folder in there)
+
+
+def written_by_runs(lakehouse: Lakehouse) -> Mapping[str, Written]:
+    """Return what is kept of ended runs, by their ids; not all are in it."""
+    if lakehouse.is_listed_whole:
+        return {}
+    file = CacheFile(WRITTEN_FILE, lakehouse)
+    try:
+        state = lakehouse.state(file.key)
+    except OSError:
+        return {}
+    found = _written.get(str(file))
+    if found is None or found[0] != state:
+        found = state, kept_document(lakehouse, WRITTEN_FILE, _written_in) or {}
+        _written[str(file)] = found
+    return found[1]
+
+
+def _written_in(document: dict[str, Any]) -> Mapping[str, Written]:
+    kinds = [frozenset(map(str, names)) for names in document["kinds"]]
+    runs = document["runs"].items()
+    return {run_id: None if kind is None else kinds[kind] for run_id, kind in runs}
 
 
 def files_of_run(lakehouse: Lakehouse, run_id: str) -> list[RunFile]:

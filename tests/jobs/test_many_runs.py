@@ -19,9 +19,12 @@ from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.prune import prune
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.ingest.unfinished_imports import half_imports, whole_imports
 from ingestion.jobs.serve.loads import last_loads, unpromoted
-from ingestion.lakehouse import LocalDisk, local_disk, run_ids
+from ingestion.lakehouse import LocalDisk, lakehouse_lock, local_disk, run_ids, write_run_file
+from ingestion.lakehouse.ledger import Entry, announce
 from ingestion.project import Project
+from ingestion.runs.run import new_run_id
 from tests.jobs.test_prune import Clock, History
 from tests.runs.test_records import QUIET_NS
 
@@ -96,7 +99,30 @@ def test_daily_commands_open_as_many_files_after_any_number_of_runs(
     assert opened(lambda: check_lakehouse(used, anew=True)) > before["verify --since"] + 60
 
 
-def test_past_runs_are_only_asked_for_unfinished_imports_and_rows_in_quarantine(
+def test_of_past_imports_the_newest_alone_are_read(used: Project):
+    def read_bars() -> None:
+        with whole_imports(used.lakehouse):
+            assert half_imports(used.lakehouse) == []
+
+    def add_past_imports(number: int) -> None:
+        request = {"files": ["bars.csv"], "splits": None}
+        for old in range(number):
+            run_id = f"20250101T{old // 60:02}{old % 60:02}00Z-000000abcd"
+            told = {"run_id": run_id, "request": request, "verdict": "publish"}
+            content = json.dumps(told | {"whole_before": old > 0}).encode()
+            write_run_file(used.lakehouse, run_id, "import_bars.json", content)
+            announce(used.lakehouse, Entry(run_id, f"ohlcv_1d/part-{old}.parquet", "00", 1))
+
+    for imported in used.lakehouse.root.glob("_runs/*/import_bars.json"):
+        shutil.rmtree(imported.parent)  # its bars stay; it does not matter here
+    add_past_imports(3)
+    before = opened(read_bars)
+    assert before > 0
+    add_past_imports(40)
+    assert opened(read_bars) == before
+
+
+def test_past_runs_are_asked_once_for_unfinished_imports_and_rows_in_quarantine(
     used: Project, monkeypatch: pytest.MonkeyPatch
 ):
     add_past_runs(used, 60)
@@ -119,6 +145,12 @@ def test_past_runs_are_only_asked_for_unfinished_imports_and_rows_in_quarantine(
     asked.clear()
     explain(used, ExplainRequest("NASDAQ:AAPL", "tv_technicals_1d:RSI", online=False))
     assert {name for name, count in asked.items() if count > 20} == {"quarantine.parquet"}
+    with lakehouse_lock(used.lakehouse, new_run_id()):  # the next flow
+        pass
+    asked.clear()
+    status(used)
+    explain(used, ExplainRequest("NASDAQ:AAPL", "tv_technicals_1d:RSI", online=False))
+    assert max(asked.values()) < 20, "runs of today"
 
 
 def test_a_check_opens_no_file_of_a_run_that_is_as_an_earlier_one_has_left_it(

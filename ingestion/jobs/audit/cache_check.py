@@ -2,7 +2,8 @@
 
 Some symbols, others each time, are read by date and computed anew. What ``formula_state`` keeps of
 them must be that to the last bit, and ``ohlcv_1d_by_symbol`` must have the same bars. That costs
-about what reading the bars does once, however many symbols there are.
+about what reading the bars does once, however many symbols there are. And ``written_by_runs`` must
+name all files that are in the folders of the runs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from ingestion.jobs.compute.formula_state import FILE, FormulaState, Unfit
 from ingestion.jobs.compute.transpose import BAR_COLUMNS, Names, features, numbered
 from ingestion.lakehouse import CacheFile, SeenParts
 from ingestion.lakehouse.caches import UnreadableCache, cache_files
+from ingestion.lakehouse.ended_runs import contradicted
+from ingestion.lakehouse.run_files import WRITTEN_FILE
 from ingestion.project import Project
 
 _SYMBOLS = 64
@@ -70,6 +73,9 @@ def check_caches(project: Project, *, values: bool = True) -> CachesChecked:
     files = [*cache_files(lakehouse), *cache_files(lakehouse, FOLDER)]
     damaged = [(file.key, f"{found}: {_ANEW}") for file in files if (found := file.damage())]
     are_of_bars = any(file.name.startswith((FOLDER, FILE)) for file in files)
+    if values and (runs := [*contradicted(lakehouse)]):
+        file = CacheFile(WRITTEN_FILE, lakehouse)
+        damaged.append((file.key, f"does not have all that {some_of(runs)} wrote: {_ANEW}"))
     if not values or not are_of_bars or damaged:
         return CachesChecked(len(files), faults=tuple(damaged))
     try:

@@ -23,7 +23,7 @@ from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import some_of
 from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_files
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.runs.receipt_file import ended_before, told_by
+from ingestion.runs.receipt_file import ended_before, receipt_told, told_by
 
 RECEIPT_FILE = "import_bars.json"
 """The first import of a run; :func:`import_file` names the further ones, which flows have."""
@@ -85,10 +85,8 @@ def next_import(lakehouse: Lakehouse, run_id: str) -> int:
 
 def import_files(lakehouse: Lakehouse) -> Iterator[RunFile]:
     """Yield the receipts of all imports, the newest first."""
-    firsts = {file.key.rpartition("/")[0]: file for file in run_files(lakehouse, RECEIPT_FILE)}
-    has_several = {*lakehouse.having(firsts, import_file(2))}  # few runs are imports
-    for folder, first in firsts.items():
-        if folder in has_several:
+    for first in run_files(lakehouse, RECEIPT_FILE):
+        if first._replace(name=import_file(2)).exists():
             count = next_import(lakehouse, first.run_id)
             yield from (first._replace(name=import_file(n)) for n in range(count - 1, 1, -1))
         yield first
@@ -139,7 +137,7 @@ def half_imports(
             verdict,
             files,
             request.get("bar_source"),
-            receipt.get("whole_before", False),
+            _came_after_whole_ones(receipt),
         )
         # An import that died before its first part has changed nothing.
         written = len(read_ledger(lakehouse, told.run_id)) - receipt.get("parts_before", 0)
@@ -156,6 +154,10 @@ def half_imports(
         if each.whole_before:  # flows import each day: nobody need read the receipts of years
             break
     return half
+
+
+def _came_after_whole_ones(receipt: dict[str, Any]) -> bool:
+    return bool(receipt.get("whole_before", False))
 
 
 def are_whole(lakehouse: Lakehouse) -> bool:
@@ -187,9 +189,14 @@ def whole_imports(lakehouse: Lakehouse) -> Iterator[None]:
     """
 
     def begun() -> set[tuple[str, str]]:
-        # The first part may come long after the receipt: many bars of a file may be stored already.
-        files = ((receipt.run_id, receipt.name) for receipt in import_files(lakehouse))
-        return {each for each in files if read_ledger(lakehouse, each[0])}
+        found = set()
+        for file in import_files(lakehouse):
+            # The first part may come long after the receipt: many bars may be stored already.
+            if read_ledger(lakehouse, file.run_id):
+                found.add((file.run_id, file.name))
+            if receipt_told(file, _came_after_whole_ones, lambda _: None):
+                break  # those before it had ended
+        return found
 
     before = begun()
     refuse_half_imports(lakehouse)
