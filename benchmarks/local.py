@@ -117,9 +117,9 @@ def arithmetic(lakehouse: Path) -> None:
     panel = read_panel(pa.concat_tables(several))
     formulas = computed_formulas(Project.from_environment())
     wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(round(total / len(panel.timestamp))):
-        for _, block, _ in panel.blocks():
-            for _ in evaluate(block, formulas):
+    for _ in range(round(total / panel.size)):
+        for block in panel.blocks():
+            for _ in evaluate(block.bars, formulas):
                 pass
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -26,6 +26,7 @@ from ingestion.base.ordered import runs, stable_order
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 BYTES_IN_MEMORY = 24 << 20
 _LONG = 64
 """Rows of one number, on an average, that are not sorted beforehand."""
@@ -119,25 +120,23 @@ class _Plain(NamedTuple):
     columns: Sequence[NDArray[np.unsignedinteger[Any]]]
     """The bits of each."""
     rows: int
+    width: int
+    """Bytes of a row."""
 
     @property
     def nbytes(self) -> int:
-        return sum(each.nbytes for each in self.columns)
+        return self.rows * self.width
 
     def take(self, order: NDArray[np.intp]) -> _Plain:
         columns = [each.take(order) for each in self.columns]
-        return _Plain(self.schema, columns, self.rows)
+        return self._replace(columns=columns)
 
     def between(self, start: int, end: int) -> _Plain:
-        return _Plain(self.schema, [each[start:end] for each in self.columns], end - start)
+        columns = [each[start:end] for each in self.columns]
+        return _Plain(self.schema, columns, end - start, self.width)
 
     def table(self) -> pa.Table:
-        kinds = [field.type for field in self.schema]
-        arrays = [
-            pa.Array.from_buffers(kind, self.rows, [None, pa.py_buffer(each)])
-            for kind, each in zip(kinds, self.columns, strict=True)
-        ]
-        return pa.table(arrays, schema=self.schema)
+        return _plain_table(self.schema, self.columns, self.rows)
 
 
 class _Other(NamedTuple):
@@ -176,7 +175,16 @@ class _Piece(NamedTuple):
 def _rows(rows: pa.Table) -> _Rows:
     if not all(map(_is_plain, rows.columns)):
         return _Other(rows)
-    return _Plain(rows.schema, [_bits(column) for column in rows.columns], rows.num_rows)
+    columns = [_bits(column) for column in rows.columns]
+    return _Plain(rows.schema, columns, rows.num_rows, sum(each.itemsize for each in columns))
+
+
+def _plain_table(schema: pa.Schema, columns: Sequence[NDArray[Any]], rows: int) -> pa.Table:
+    arrays = [
+        pa.Array.from_buffers(field.type, rows, [None, pa.py_buffer(each)])
+        for field, each in zip(schema, columns, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
@@ -232,7 +240,7 @@ def _read(path: Path, pieces: Sequence[_Piece], waiting: Sequence[_Rows]) -> lis
     for rows, (first, end) in zip(plain, bounds, strict=True):
         for column, own in zip(columns, rows.columns, strict=True):
             column[first:end] = own
-    return [_Plain(schema, columns, sum(several)).table()]
+    return [_plain_table(schema, columns, sum(several))]
 
 
 def _joined(several: Sequence[_Rows]) -> list[pa.Table]:
@@ -241,7 +249,7 @@ def _joined(several: Sequence[_Rows]) -> list[pa.Table]:
     if len(plain) < len(several) or not plain:
         return [rows.table() for rows in several]
     columns = [np.concatenate(each) for each in zip(*(rows.columns for rows in plain), strict=True)]
-    return [_Plain(plain[0].schema, columns, sum(rows.rows for rows in plain)).table()]
+    return [_plain_table(plain[0].schema, columns, sum(rows.rows for rows in plain))]
 
 
 def _table(file: pa.MemoryMappedFile, piece: _Piece) -> pa.Table:
@@ -255,11 +263,11 @@ def _table(file: pa.MemoryMappedFile, piece: _Piece) -> pa.Table:
         # A copy, as Arrow wants numbers at multiples of their width.
         columns.append(np.frombuffer(content, f"u{width}", piece.rows, start).copy())
         start += width * piece.rows
-    return _Plain(piece.plain, columns, piece.rows).table()
+    return _plain_table(piece.plain, columns, piece.rows)
 
 
 def _all_of(
-    transfer: Callable[[int, list[memoryview], int], int],
+    transfer: Callable[[int, Any, int], int],
     descriptor: int,
     arrays: Sequence[NDArray[Any]],
     start: int,
@@ -268,16 +276,23 @@ def _all_of(
 
     The system may do a part of that in one call.
     """
-    views = [each.data.cast("B") for each in arrays if each.nbytes]
-    first = 0
-    while first < len(views):
-        done = transfer(descriptor, views[first : first + _AT_ONCE], start)
-        if not done:
-            raise EOFError("a file of spilled rows is shorter than what was written to it")
-        start += done
-        while first < len(views) and done >= len(views[first]):
-            done -= len(views[first])
-            first += 1
-        if done:
-            views[first] = views[first][done:]
+    for first in range(0, len(arrays), _AT_ONCE):
+        several: list[Any] = list(arrays[first : first + _AT_ONCE])
+        left = sum([each.nbytes for each in arrays[first : first + _AT_ONCE]])
+        while left:
+            done = transfer(descriptor, several, start)
+            if not done:
+                raise EOFError("a file of spilled rows is shorter than what was written to it")
+            start, left = start + done, left - done
+            if left:
+                several = _after(done, several)
     return start
+
+
+def _after(done: int, several: Sequence[Any]) -> list[memoryview]:
+    """Return what is left of buffers behind so many bytes."""
+    views = [memoryview(each).cast("B") for each in several if memoryview(each).nbytes]
+    at = 0
+    while done >= len(views[at]):
+        done, at = done - len(views[at]), at + 1
+    return [views[at][done:], *views[at + 1 :]]

@@ -185,8 +185,8 @@ def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:
     if taken := named.keys() & {"timestamp", "symbol"}:
         raise InputError(f"a formula cannot be called {min(taken)}: that is a key of the result")
     panel = read_panel(bars)
-    results = {name: np.empty(len(panel.timestamp)) for name in named}
-    for rows, block, layout in panel.blocks():
-        for name, matrix in evaluate(block, named.values()):
-            results[name][rows] = layout.rows(matrix)
+    results = {name: np.empty(panel.size) for name in named}
+    for block in panel.blocks():
+        for name, matrix in evaluate(block.bars, named.values()):
+            results[name][block.rows] = block.layout.rows(matrix)
     return panel.table(results)

@@ -33,7 +33,7 @@ from ingestion.formulas.carry import IN_FORCE, Carry, Matrix, OtherReads, last_r
 from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, BarFormula, Bars
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.mark import definition_marks
-from ingestion.formulas.panel import Block, Layout, read_panel
+from ingestion.formulas.panel import Block, read_panel
 from ingestion.formulas.trial_bars import made_bars
 
 SERIES = ("open", "high", "low", "close", "volume", "split")
@@ -334,13 +334,13 @@ def begin_blocks(
     array([86400])
     """
     panel = read_panel(bars)
-    if not len(panel.timestamp):
-        values = {each.name: np.empty((0, 0)) for each in plan.formulas}
-        yield Block(panel.order, values, Layout(np.empty(0, dtype=np.int64)))
-    for rows, block, layout in panel.blocks():
-        values, kept = plan.begin(block)
-        keep(panel.symbols_of(rows), kept)
-        yield Block(panel.order[rows], plan.in_order(values), layout)
+    if not panel.size:
+        none = np.empty((0, 0))
+        yield Block(none.astype(np.intp), {each.name: none for each in plan.formulas})
+    for block in panel.blocks():
+        values, kept = plan.begin(block.bars)
+        keep(block.symbols, kept)
+        yield Block(block.at, plan.in_order(values))
 
 
 def go_on_block(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[Block, Kept]:
@@ -368,6 +368,6 @@ def go_on_block(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[Block, Kept]:
     array([[0.25]])
     """
     panel = read_panel(bars)
-    block, layout = panel.going_on(plan.before(kept))
-    values, kept = plan.go_on(kept, block)
-    return Block(panel.order, plan.in_order(values), layout), kept
+    (block,) = panel.blocks(plan.before(kept))
+    values, kept = plan.go_on(kept, block.bars)
+    return Block(block.at, plan.in_order(values)), kept

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -87,11 +87,11 @@ class Layout:
 class Block:
     """What formulas give for some of a panel's symbols."""
 
-    rows: NDArray[np.intp]
-    """Where in the table that the panel was read from the block's rows are, by symbol and time."""
+    at: NDArray[np.intp]
+    """Where in the table that the panel was read from each bar is, shape (bars, symbols); -1 behind
+    a symbol's last bar."""
     values: Mapping[str, NDArray[np.float64]]
     """Matrices by name; NaN or infinite where a value is undefined."""
-    layout: Layout
 
     def by_date(
         self, day: NDArray[np.int64]
@@ -113,103 +113,133 @@ class Block:
             Their values by name.
         """
         flat = {name: matrix.reshape(-1) for name, matrix in self.values.items()}
-        if self.layout.is_even:
-            rows = self.layout.matrix(self.rows, 0)
-            days = day.take(rows)
+        cells = np.arange(self.at.size).reshape(self.at.shape).T[self.at.T >= 0]
+        if len(cells) == self.at.size and len(cells):
+            days = day.take(self.at)
             if (days == days[:, :1]).all() and (days[1:, 0] > days[:-1, 0]).all():
-                return rows.reshape(-1), flat
-        order = stable_order(day.take(self.rows))
-        cells = self.layout.cells.take(order)
-        return self.rows.take(order), {name: each.take(cells) for name, each in flat.items()}
+                return self.at.reshape(-1), flat
+        rows = self.at.reshape(-1).take(cells)
+        order = stable_order(day.take(rows))
+        cells = cells.take(order)
+        return rows.take(order), {name: each.take(cells) for name, each in flat.items()}
+
+
+class BarBlock(NamedTuple):
+    """The bars of some of a panel's symbols."""
+
+    symbols: pa.StringArray
+    """In order."""
+    rows: slice
+    """The panel's rows that they are."""
+    at: NDArray[np.intp]
+    """As :attr:`Block.at`."""
+    bars: Bars
+    """Their matrices."""
+    layout: Layout
+    """Where in a matrix each of the rows is."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Checked bars, sorted by symbol and timestamp, unique on both."""
+    """Checked bars; by symbol and timestamp, on both of which they are unique, in their order."""
 
-    timestamp: NDArray[np.int64]
-    symbol: pa.DictionaryArray
+    symbols: pa.StringArray
+    """Those that have bars, in order."""
     starts: NDArray[np.int64]
     """First row of each symbol, and the number of rows at the end."""
-    order: NDArray[np.intp]
-    """Where in the table each row is."""
+    sorted_rows: NDArray[np.intp] | None
+    """Where in the table each row is; None if it has all symbols' bars by date, in their order."""
     values: dict[str, NDArray[np.float64]]
     """As the table has them: they are put in order once, when they become matrices."""
     times: dict[str, NDArray[np.int64]]
     """Likewise, ``opened``, ``closed`` and, if it was given, ``missing_from``."""
+
+    @property
+    def size(self) -> int:
+        """How many bars there are."""
+        return int(self.starts[-1])
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Where in the table each row is."""
+        if self.sorted_rows is not None:
+            return self.sorted_rows
+        return np.arange(self.size).reshape(-1, len(self.symbols)).T.reshape(-1)
+
+    @cached_property
+    def symbol(self) -> pa.DictionaryArray:
+        """The symbol of each row."""
+        codes = np.repeat(np.arange(len(self.symbols), dtype=np.int32), np.diff(self.starts))
+        return pa.DictionaryArray.from_arrays(from_numpy(codes), self.symbols)
 
     @cached_property
     def closed(self) -> NDArray[np.int64]:
         """When each row's bar closed, Unix s."""
         return self.times["closed"].take(self.order)
 
-    def blocks(self) -> Iterator[tuple[slice, Bars, Layout]]:
-        """Yield the panel's rows block by block.
-
-        Yields
-        ------
-        slice
-            The panel's rows that are in the block.
-        Bars
-            Their matrices.
-        Layout
-            Where in a matrix each of those rows is.
-        """
-        first = 0
-        while first < len(self.starts) - 1:
-            last = self._end_of_block(first)
-            rows = slice(int(self.starts[first]), int(self.starts[last]))
-            layout = Layout(np.diff(self.starts[first : last + 1]))
-            yield rows, self._block(rows, layout, {}), layout
-            first = last
-
-    def going_on(self, before: Mapping[str, NDArray[Any]]) -> tuple[Bars, Layout]:
-        """Return all rows as one block that goes on from other bars, and where each row is.
+    def blocks(self, before: Mapping[str, NDArray[Any]] | None = None) -> Iterator[BarBlock]:
+        """Yield the bars of some symbols after the other.
 
         Parameters
         ----------
         before
-            ``split_before`` and ``gap_before`` of :class:`Bars`, in the order of the symbols.
+            ``split_before`` and ``gap_before`` of :class:`Bars`, in the order of the symbols: the
+            bars go on from others, and all of them are one block.
         """
-        layout = Layout(np.diff(self.starts))
-        return self._block(slice(0, len(self.timestamp)), layout, before), layout
-
-    def symbols_of(self, rows: slice) -> pa.StringArray:
-        """Return the symbols of some rows, in order."""
-        codes = to_numpy(self.symbol.indices)[rows]
-        is_first = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
-        return self.symbol.dictionary.take(from_numpy(codes[is_first]))
+        for symbols in self._blocks() if before is None else [slice(0, len(self.symbols))]:
+            rows = slice(int(self.starts[symbols.start]), int(self.starts[symbols.stop]))
+            layout = Layout(np.diff(self.starts[symbols.start : symbols.stop + 1]))
+            at = self._at(symbols, rows, layout)
+            bars = self._bars(symbols, at, before or {})
+            yield BarBlock(self.symbols[symbols], rows, at, bars, layout)
 
     def table(self, values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
         """Return a column per name beside the rows' keys; null where a value is not finite."""
         columns = {name: pa.array(each, mask=~np.isfinite(each)) for name, each in values.items()}
-        keys = {"timestamp": pa.array(self.timestamp), "symbol": self.symbol.cast(pa.string())}
+        timestamp = pa.array(self.times["opened"].take(self.order))
+        keys = {"timestamp": timestamp, "symbol": self.symbol.cast(pa.string())}
         return pa.table({**keys, **columns})
+
+    def _blocks(self) -> Iterator[slice]:
+        """Yield the symbols of each block."""
+        first = 0
+        while first < len(self.symbols):
+            last = self._end_of_block(first)
+            yield slice(first, last)
+            first = last
 
     def _end_of_block(self, first: int) -> int:
         longest, last = 0, first
-        while last < len(self.starts) - 1:
+        while last < len(self.symbols):
             longest = max(longest, int(self.starts[last + 1] - self.starts[last]))
             if last > first and longest * (last + 1 - first) > BLOCK_CELLS:
                 break
             last += 1
         return last
 
-    def _block(self, rows: slice, layout: Layout, before: Mapping[str, NDArray[Any]]) -> Bars:
-        own = self.order[rows]
-        at = layout.matrix(own, 0) if layout.is_even else own[:0]
-        lies_so = bool(at.size) and bool((np.diff(at.reshape(-1)) == 1).all())
+    def _at(self, symbols: slice, rows: slice, layout: Layout) -> NDArray[np.intp]:
+        if self.sorted_rows is None:
+            first = np.arange(0, self.size, len(self.symbols))
+            return first[:, None] + np.arange(symbols.start, symbols.stop)
+        return layout.matrix(self.sorted_rows[rows], -1)
+
+    def _bars(
+        self, symbols: slice, at: NDArray[np.intp], before: Mapping[str, NDArray[Any]]
+    ) -> Bars:
+        behind_last = at < 0
 
         def matrix(values: NDArray[Number], behind: float) -> NDArray[Number]:
-            # Rows that lie by date are read as they lie.
-            if lies_so:
-                return values[int(at[0, 0]) :][: at.size].reshape(at.shape)
-            return values.take(at) if at.size else layout.matrix(values.take(own), behind)
+            if self.sorted_rows is None:  # they lie as in a matrix of all symbols
+                own = values.reshape(-1, len(self.symbols))[:, symbols]
+                return np.ascontiguousarray(own) if values.dtype == np.float64 else own
+            cells = values.take(at)
+            cells[behind_last] = behind
+            return cells
 
         missing = self.times.get("missing_from")
         if missing is None and before and (before["gap_before"] < NO_GAP).any():
-            missing = np.full(len(self.timestamp), NONE_MISSING)
-        elif missing is not None and not before and not missing.take(own).any():
+            missing = np.full(self.size, NONE_MISSING)
+        elif missing is not None and not before and not missing.take(at)[~behind_last].any():
             missing = None
         return Bars(
             **{name: matrix(each, np.nan) for name, each in self.values.items()},
@@ -236,7 +266,7 @@ def read_panel(bars: pa.Table) -> Panel:
     >>> one = pa.array([1.0])
     >>> panel = read_panel(pa.table({"timestamp": [0], "symbol": ["X:A"], "open": one, "high": one,
     ...                           "low": one, "close": one, "volume": one}))
-    >>> [(rows, block.close.tolist()) for rows, block, _ in panel.blocks()]
+    >>> [(block.rows, block.bars.close.tolist()) for block in panel.blocks()]
     [(slice(0, 1, None), [[1.0]])]
     """
     missing = [name for name in REQUIRED if name not in bars.column_names]
@@ -244,8 +274,8 @@ def read_panel(bars: pa.Table) -> Panel:
         raise InputError(
             f"bars: missing column {', '.join(missing)}; needed are {', '.join(REQUIRED)}"
         )
-    keys = _Keys.of(_integers(bars, "timestamp"), _symbols(bars))
-    keys.demand_unique()
+    opened = _integers(bars, "timestamp")
+    keys = _Keys.of(opened, _symbols(bars))
 
     values = {name: keys.finite(name, _numbers(bars, name)) for name in (*PRICES, "volume")}
     if "split_ratio" in bars.column_names:
@@ -253,7 +283,6 @@ def read_panel(bars: pa.Table) -> Panel:
         keys.refuse(ratios <= 0, "split_ratio", ratios, "a split ratio is above 0")
     else:
         ratios = np.ones(bars.num_rows)
-    opened = _integers(bars, "timestamp")
     if "close_timestamp" in bars.column_names:
         closed = _integers(bars, "close_timestamp")
         keys.refuse(closed < opened, "close_timestamp", closed, "a bar opens, then closes")
@@ -263,12 +292,11 @@ def read_panel(bars: pa.Table) -> Panel:
     if "missing_from" in bars.column_names:
         since = times["missing_from"] = _integers(bars, "missing_from")
         keys.refuse(since >= opened, "missing_from", since, "it is before the bar")
-    first_rows = np.flatnonzero(np.diff(keys.codes, prepend=-1))
+    symbols, starts = keys.by_symbol()
     return Panel(
-        timestamp=keys.timestamp,
-        symbol=pa.DictionaryArray.from_arrays(from_numpy(keys.codes), keys.names),
-        starts=np.append(first_rows, len(keys.timestamp)),
-        order=keys.of_table,
+        symbols=symbols,
+        starts=starts,
+        sorted_rows=keys.sorted_rows,
         values={**values, "split_ratio": ratios},
         times=times,
     )
@@ -276,45 +304,56 @@ def read_panel(bars: pa.Table) -> Panel:
 
 @dataclass(frozen=True)
 class _Keys:
-    """Symbol and timestamp of each row, in order, and the words to name a row in an error."""
+    """Symbol and timestamp of each row of a table, and their order."""
 
     timestamp: NDArray[np.int64]
     codes: NDArray[np.int32]
     """Into the names."""
     names: pa.StringArray
-    """Of the symbols, in order."""
-    of_table: NDArray[np.intp]
-    """Where in the table each row is."""
+    """In order; there may be others among them."""
+    sorted_rows: NDArray[np.intp] | None = None
+    """As :attr:`Panel.sorted_rows`."""
 
     @classmethod
     def of(
         cls, timestamp: NDArray[np.int64], symbols: tuple[NDArray[np.int32], pa.StringArray]
     ) -> _Keys:
-        """Put a table's keys in order; rows mostly come in it, or by date."""
+        """Put a table's keys in order, none of which may be repeated; mostly they come by date."""
         codes, names = symbols
-        order = _by_symbol(codes, len(names))
-        keys = cls(timestamp.take(order), codes.take(order), names, order)
-        earlier = keys.timestamp[1:] < keys.timestamp[:-1]
-        if (earlier & (keys.codes[1:] == keys.codes[:-1])).any():
+        if _are_by_date(timestamp, codes, len(names)):
+            return cls(timestamp, codes, names)
+        order = _in_order(codes)
+        own, times = codes.take(order), timestamp.take(order)
+        same = own[1:] == own[:-1]
+        if (same & (times[1:] < times[:-1])).any():
             order = np.lexsort((timestamp, codes))
-            keys = cls(timestamp.take(order), codes.take(order), names, order)
+            times = timestamp.take(order)
+        keys = cls(timestamp, codes, names, order)
+        twice = same & (times[1:] == times[:-1])
+        if twice.any():
+            raise InputError(
+                f"bars: {int(twice.sum())} repeated (symbol, timestamp), the first at "
+                f"{keys.row(order[np.argmax(twice)])}; pass one bar per symbol and timestamp"
+            )
         return keys
 
+    def by_symbol(self) -> tuple[pa.StringArray, NDArray[np.int64]]:
+        """Return the symbols that have rows, and the bounds of these rows."""
+        if self.sorted_rows is None:
+            rows, symbols = len(self.codes), len(self.names)
+            return self.names, np.arange(symbols + 1) * (rows // symbols)
+        own = self.codes.take(self.sorted_rows)
+        first = np.flatnonzero(np.diff(own, prepend=-1))
+        return self.names.take(from_numpy(own[first])), np.append(first, len(own))
+
     def row(self, row: int) -> str:
+        """Return what to call a row of the table."""
         seconds = int(self.timestamp[row])
         try:
             when = f"{seconds} ({datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ})"
         except (ValueError, OverflowError, OSError):
             when = str(seconds)
         return f"symbol {self.names[int(self.codes[row])].as_py()}, timestamp {when}"
-
-    def demand_unique(self) -> None:
-        same = (np.diff(self.codes) == 0) & (np.diff(self.timestamp) == 0)
-        if same.any():
-            raise InputError(
-                f"bars: {int(same.sum())} repeated (symbol, timestamp), the first at "
-                f"{self.row(int(np.argmax(same)))}; pass one bar per symbol and timestamp"
-            )
 
     def finite(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         # A finite sum has finite summands only, and takes a third of the time.
@@ -329,29 +368,27 @@ class _Keys:
     ) -> None:
         """Raise an error that names the first of the rows of the table that are bad."""
         if bad.any():
-            row = int(np.argmax(bad[self.of_table]))
+            order = np.lexsort((self.timestamp, self.codes))
+            row = int(order[np.argmax(bad[order])])
             raise InputError(
-                f"bars: column {name} is {values[self.of_table[row]]} at {self.row(row)} "
+                f"bars: column {name} is {values[row]} at {self.row(row)} "
                 f"({int(bad.sum())} such rows); {rule}"
             )
 
 
-def _by_symbol(codes: NDArray[np.int32], symbols: int) -> NDArray[np.intp]:
-    """Return where rows are that are put in the order of their symbols; those of one as they are.
+def _in_order(codes: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the places of codes in their order, which mostly is theirs."""
+    is_in_order = not (codes[1:] < codes[:-1]).any()
+    return np.arange(len(codes)) if is_in_order else stable_order(codes)
 
-    Parameters
-    ----------
-    codes
-        Numbers of so many symbols, by row.
-    """
-    order = np.arange(len(codes))
-    if not (codes[1:] < codes[:-1]).any():
-        return order
-    if len(codes) % symbols == 0:
-        dates = order.reshape(-1, symbols)
-        if (codes.reshape(dates.shape) == dates[0]).all():  # each date has all of them
-            return dates.T.reshape(-1)
-    return stable_order(codes)
+
+def _are_by_date(timestamp: NDArray[np.int64], codes: NDArray[np.int32], symbols: int) -> bool:
+    """Return whether so many symbols' rows come by date, and each date has all, in their order."""
+    if not symbols or len(codes) % symbols:
+        return False
+    times = timestamp.reshape(-1, symbols)
+    is_date = codes.reshape(times.shape) == np.arange(symbols)
+    return bool(is_date.all() and (times[1:] > times[:-1]).all())
 
 
 def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:

@@ -122,5 +122,5 @@ def _of_file(path: Path) -> Iterator[Bars]:
 
     from ingestion.formulas.panel import read_panel
 
-    for _, block, _ in read_panel(pq.read_table(path)).blocks():
-        yield block
+    for block in read_panel(pq.read_table(path)).blocks():
+        yield block.bars

@@ -120,7 +120,7 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
     panel_keys = bar_keys(codes_in(names, panel.symbol), panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
     befores: list[NDArray[np.float64]] = []
-    for rows, block, layout in panel.blocks():
+    for _, rows, _, block, layout in panel.blocks():
         at = np.searchsorted(keys[order], panel_keys[rows])
         at = np.minimum(at, len(keys) - 1)
         asked = keys[order][at] == panel_keys[rows]

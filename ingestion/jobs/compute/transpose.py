@@ -37,7 +37,7 @@ from ingestion.formulas.panel import Block
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
-ROWS_AT_ONCE = 250_000
+ROWS_AT_ONCE = 1_000_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
 _CELLS_A_ROW = 4
