@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -115,6 +117,29 @@ def test_a_row_may_have_more_columns_than_the_system_writes_at_once(tmp_path: Pa
             piles._flush()
         ((_, found),) = piles.drain()
     assert found == pa.concat_tables([rows, rows])
+
+
+@given(BATCHES, st.integers(1, 40))
+def test_the_system_may_write_and_read_a_part_at_a_time(
+    batches: list[list[int]], most: int
+) -> None:
+    def part_of(transfer: Callable[[int, list[memoryview], int], int]) -> Callable[..., int]:
+        def of_part(descriptor: int, arrays: list[memoryview], start: int) -> int:
+            first = next(each for each in arrays if memoryview(each).nbytes)
+            return transfer(descriptor, [memoryview(first).cast("B")[:most]], start)
+
+        return of_part
+
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr(spill, "BYTES_IN_MEMORY", 0)
+        for name in ("pwritev", "preadv"):
+            patch.setattr(os, name, part_of(getattr(os, name)))
+        with Spill(Path(folder) / "spilled") as piles:
+            for batch in batches:
+                rows = pa.table({"value": pa.array(batch, pa.int64())})
+                piles.append(7, rows.append_column("half", pa.array(batch, pa.int32())))
+            found = [each for _, pile in piles.drain() for each in pile.to_pylist()]
+    assert found == [{"value": each, "half": each} for each in chain(*batches)]
 
 
 def test_a_file_that_lost_its_end_is_no_shorter_pile(tmp_path: Path) -> None:
