@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingestion.base.arrow import empty_table, to_numpy
 from ingestion.base.columns import record
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
@@ -171,7 +172,7 @@ def _with_all_columns(
     union = {name for table in tables for name in table.column_names}
     schema = pa.schema([field for field in arrow_schema(dataset) if field.name in union])
     lacks = [[name for name in schema.names if name not in table.column_names] for table in tables]
-    empty = schema.empty_table()
+    empty = empty_table(schema)
     full = [pa.concat_tables([empty, table], promote_options="default") for table in tables]
     return full, lacks
 
@@ -187,4 +188,4 @@ def _in_order(
     rows = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     keys = [(name, "ascending") for name in version_keys(dataset)]
     order = pc.sort_indices(rows, keys)  # stable
-    return rows.take(order).combine_chunks(), np.concatenate(of_row)[order.to_numpy()]
+    return rows.take(order).combine_chunks(), np.concatenate(of_row)[to_numpy(order)]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.base.arrow import to_numpy
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
 from ingestion.base.instants import DAY, MICROSECONDS, day_of_date
@@ -24,7 +24,7 @@ from ingestion.lakehouse.ledger import Ledger, read_ledger
 from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
 from ingestion.lakehouse.parts import Part, partition_date, read_file, read_metadata
 from ingestion.lakehouse.run_files import RUNS
-from ingestion.lakehouse.schema import arrow_schema, misfits
+from ingestion.lakehouse.schema import arrow_schema, ascends, last_of_repeated, misfits
 
 _CREATED = "created_timestamp"
 
@@ -128,13 +128,6 @@ def version_keys(dataset: Dataset) -> tuple[str, ...]:
     return (*dataset.key, _CREATED) if has_versions else dataset.key
 
 
-def repeated(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
-    """Return the keys that several rows have, with their ``count``."""
-    counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
-    counts = counts.rename_columns([*counts.column_names[:-1], "count"])
-    return counts.filter(pc.greater(counts["count"], 1))
-
-
 def _schema_fault(dataset: Dataset, stored: pa.Schema) -> str | None:
     if (fault := damage(stored)) is not None:
         return fault
@@ -184,23 +177,25 @@ def date_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
 
 def _seconds_faults(dataset: Dataset, rows: pa.Table) -> Iterator[str]:
     if isinstance(dataset, FeatureGroup):
-        seconds = pc.multiply(rows["timestamp"], 1_000_000)
-        if pc.sum(pc.not_equal(seconds, rows[dataset.event].cast(pa.int64()))).as_py():
+        known = rows.select(["timestamp", dataset.event]).drop_null()
+        seconds, micros = to_numpy(known["timestamp"]), to_numpy(known[dataset.event])
+        if not np.array_equal(seconds * MICROSECONDS, micros):
             yield f"timestamp and {dataset.event} disagree"
 
 
 def _order_faults(dataset: Dataset, rows: pa.Table, provenance: Provenance | None) -> Iterator[str]:
     merged = provenance is not None and len(provenance.origins) > 1
     names = version_keys(dataset) if merged else dataset.key
-    order = pc.sort_indices(rows, [(name, "ascending") for name in names]).to_numpy()
-    if not np.array_equal(order, np.arange(rows.num_rows)):
-        yield f"is not sorted by {', '.join(names)}"
+    if not ascends(rows, names):  # equal keys do not either, and are in order
+        order = to_numpy(pc.sort_indices(rows, [(name, "ascending") for name in names]))
+        if not np.array_equal(order, np.arange(rows.num_rows)):
+            yield f"is not sorted by {', '.join(names)}"
     keys = dataset.key
     if provenance is not None:
         # A run never writes a row twice; two runs may restate each other's.
-        rows = rows.append_column("origin", pa.array(provenance.of_row))
-        keys = (*keys, "origin")
-    if twice := repeated(rows, keys).num_rows:
+        of_row = from_numpy(provenance.of_row.astype(np.int64))
+        rows, keys = rows.append_column("origin", of_row), (*keys, "origin")
+    if twice := last_of_repeated(rows.select(keys), keys).num_rows:
         yield f"has {twice} keys ({', '.join(dataset.key)}) more than once from one run"
 
 

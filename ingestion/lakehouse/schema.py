@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.columns import INSTANT, Column, may_widen
 from ingestion.catalog import Dataset, Dtype
 
@@ -107,6 +109,29 @@ def ascends(rows: pa.Table, names: Sequence[str]) -> bool:
         _ascending.append(first)
         return True
     return _all(_rises(rows, names))
+
+
+def last_of_repeated(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Return one row of each key that several rows have: the last one by the other columns.
+
+    Parameters
+    ----------
+    key
+        Columns; a null equals a null. The other columns count in their order.
+    """
+    if ascends(rows, key):
+        return rows.slice(0, 0)
+    others = [name for name in rows.column_names if name not in key]
+    ordered = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in (*key, *others)]))
+    is_same = np.ones(rows.num_rows - 1, bool)
+    for name in key:
+        column = ordered[name].combine_chunks()
+        before, after = column[:-1], column[1:]
+        are_null = pc.and_(pc.is_null(before), pc.is_null(after))
+        is_same &= to_numpy(pc.equal(before, after), null=0) | to_numpy(are_null)
+    # Arrow's own `group_by` would import pandas.
+    is_last = is_same & ~np.append(is_same[1:], False)
+    return ordered.filter(from_numpy(np.append(False, is_last)))
 
 
 _ascending: deque[pa.StringArray] = deque(maxlen=1)

@@ -138,6 +138,19 @@ def test_local_features_of_one_new_day_imports_nothing_heavy(flown: dict[str, st
     assert answer["rows_written"] == answer["state"]["continued"] == len(rows)
 
 
+def test_checking_and_merging_import_nothing_heavy(flown: dict[str, str]) -> None:
+    lakehouse = LocalDisk(Path(flown["TVFEAST_PROJECT"]) / "data" / "lakehouse")
+    oldest = list_parts(lakehouse, OHLCV_1D)[0]
+    row = read_part(oldest, OHLCV_1D).slice(0, 1).to_pylist()[0]
+    row["created_timestamp"] += timedelta(microseconds=1)
+    append_rows(lakehouse, OHLCV_1D, [row], new_run_id())
+    for command in ("compact", "verify"):
+        names, answer = imported(flown, command)
+        assert names & HEAVY == set(), command
+        assert isinstance(answer, dict)
+        assert answer["merged"] if command == "compact" else answer["parts"]
+
+
 def test_a_flow_that_fetches_no_row_imports_no_great_expectations(flown: dict[str, str]) -> None:
     names, answer = imported(flown, "flow-data", "--candidates", str(CANDIDATES))
     assert isinstance(answer, dict)

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.lakehouse.schema import ascends
+from ingestion.lakehouse.schema import ascends, last_of_repeated
 
 FEW = st.lists(st.tuples(st.sampled_from(["", "A", "AB", "B", "é", "𝒜"]), st.integers(-2, 2)))
 
@@ -38,3 +38,22 @@ def test_a_null_ascends_from_nothing_and_to_nothing():
     assert not ascends(table([("A", 1), (None, 2)]), ["name", "number"])
     assert not ascends(table([(None, 1), ("A", 2)]), ["name", "number"])
     assert not ascends(table([("A", 1), ("A", None), ("B", 3)]), ["name", "number"])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "A", "é", None]), st.sampled_from([1, 2, None])),
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_of_keys_that_several_rows_have_the_last_row_is_found(keys, chance):
+    places = chance.sample(range(100, 200), len(keys))
+    rows = table(keys).append_column("place", pa.array(places, pa.int64()))
+    of_key: dict[tuple, list[int]] = {}
+    for key, place in zip(keys, places, strict=True):
+        of_key.setdefault(key, []).append(place)
+    found = last_of_repeated(rows, ["name", "number"]).to_pylist()
+    expected = {key: max(several) for key, several in of_key.items() if len(several) > 1}
+    assert len(found) == len(expected)
+    assert {(row["name"], row["number"]): row["place"] for row in found} == expected

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import SHIPPED
@@ -116,8 +117,8 @@ def _other_bars(
     month = _months(bars)
     theirs = _months(found)
     for each in np.unique(np.concatenate([month, theirs])):
-        mine = bars.filter(pa.array(month == each)).sort_by(_ORDER)
-        if not mine.equals(found.filter(pa.array(theirs == each)).sort_by(_ORDER)):
+        mine = bars.filter(from_numpy(month == each)).sort_by(_ORDER)
+        if not mine.equals(found.filter(from_numpy(theirs == each)).sort_by(_ORDER)):
             yield (
                 CacheFile(f"{FOLDER}/{each}.zip", project.lakehouse).key,
                 (f"has other bars than the dates of that month: {_ANEW}"),
@@ -125,7 +126,8 @@ def _other_bars(
 
 
 def _months(bars: pa.Table) -> NDArray[np.datetime64]:
-    months: NDArray[np.datetime64] = bars["event_timestamp"].to_numpy().astype("datetime64[M]")
+    instants = to_numpy(bars["event_timestamp"]).view("datetime64[us]")
+    months: NDArray[np.datetime64] = instants.astype("datetime64[M]")
     return months
 
 

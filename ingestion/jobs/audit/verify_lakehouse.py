@@ -22,10 +22,11 @@ from functools import partial
 from pathlib import PurePath
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingestion.base import clock
+from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.progress import progress
 from ingestion.base.reading import reading_again
@@ -48,6 +49,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
+from ingestion.lakehouse.schema import last_of_repeated
 from ingestion.project import Project
 from ingestion.runs.missing_files import RECEIPT_FILE, find_losses
 from ingestion.runs.records import read_records
@@ -318,13 +320,8 @@ def _repeated(keys: dict[int, pa.Table], names: tuple[str, ...]) -> list[tuple[i
     if not keys:
         return []
     numbered = [
-        rows.append_column(_NUMBER, pa.array([number] * rows.num_rows, pa.int64()))
+        rows.append_column(_NUMBER, from_numpy(np.full(rows.num_rows, number, np.int64)))
         for number, rows in keys.items()
     ]
-    counts = (
-        pa.concat_tables(numbered)
-        .group_by(list(names))
-        .aggregate([([], "count_all"), (_NUMBER, "max")])
-    )
-    twice = counts.filter(pc.greater(counts["count_all"], 1))
-    return sorted(Counter(twice[f"{_NUMBER}_max"].to_pylist()).items())
+    twice = last_of_repeated(pa.concat_tables(numbered), names)
+    return sorted(Counter(twice[_NUMBER].to_pylist()).items())

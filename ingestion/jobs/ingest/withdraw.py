@@ -28,7 +28,7 @@ from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
 from ingestion.bars.writing import PARTS_AT_ONCE
 from ingestion.base import clock
-from ingestion.base.arrow import latest
+from ingestion.base.arrow import latest, to_numpy, to_objects
 from ingestion.base.errors import InputError
 from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.base.wording import counted
@@ -134,7 +134,7 @@ def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
 def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
     symbols, opens, closes = (
         rows["symbol"].to_pylist(),
-        rows["timestamp"].to_numpy(),
+        to_numpy(rows["timestamp"]),
         close_seconds(rows),
     )
     days = np.zeros(len(symbols), dtype=np.int64)
@@ -142,7 +142,7 @@ def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
     for symbol, at in by_hours(symbols).items():
         days[at] = session_days(symbol, opens[at], closes[at])
         wrong[at] = are_misplaced(symbol, opens[at], closes[at])
-    created = rows["created_timestamp"].to_pylist()
+    created = to_objects(rows["created_timestamp"])
     columns = (symbols, opens.tolist(), days.tolist(), created, wrong.tolist())
     for name, opened, number, written, is_wrong in zip(*columns, strict=True):
         yield _Bar(StoredBar(name, opened, day), number, written, is_wrong)
