@@ -113,11 +113,11 @@ class Block:
             Their values by name.
         """
         flat = {name: matrix.reshape(-1) for name, matrix in self.values.items()}
-        cells = np.arange(self.at.size).reshape(self.at.shape).T[self.at.T >= 0]
-        if len(cells) == self.at.size and len(cells):
+        if self.at.size and self.at.min() >= 0:
             days = day.take(self.at)
             if (days == days[:, :1]).all() and (days[1:, 0] > days[:-1, 0]).all():
                 return self.at.reshape(-1), flat
+        cells = np.arange(self.at.size).reshape(self.at.shape).T[self.at.T >= 0]
         rows = self.at.reshape(-1).take(cells)
         order = stable_order(day.take(rows))
         cells = cells.take(order)
@@ -387,7 +387,7 @@ def _are_by_date(timestamp: NDArray[np.int64], codes: NDArray[np.int32], symbols
     if not symbols or len(codes) % symbols:
         return False
     times = timestamp.reshape(-1, symbols)
-    is_date = codes.reshape(times.shape) == np.arange(symbols)
+    is_date = codes.reshape(times.shape) == np.arange(symbols, dtype=codes.dtype)
     return bool(is_date.all() and (times[1:] > times[:-1]).all())
 
 
