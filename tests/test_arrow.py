@@ -6,7 +6,6 @@ import ctypes
 import subprocess
 import sys
 from datetime import UTC, datetime
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 from ingestion.base.arrow import (
     empty_table,
     from_numpy,
-    one_below_the_other,
     strings,
     text,
     to_numpy,
@@ -52,37 +50,6 @@ def test_numbers_both_ways(kind: type, data: st.DataObject) -> None:
     assert array.equals(pa.array(numbers))
     found = to_numpy(cut(array, data.draw(CUTS)))
     assert (found.tolist(), found.dtype) == (numbers.tolist(), numbers.dtype)
-
-
-ROWS = pa.table(
-    {
-        "RSI": pa.array([0.5, None, 1.5, 2.5, None, 3.5]),
-        "timestamp": pa.array(range(6), pa.int64()),
-        "event_timestamp": pa.array(range(6), INSTANT),
-        "is_open": pa.array([True, None, False, True, True, None]),
-        "symbol": pa.array(["A", "B", None, "D", "E", "F"]),
-    }
-)
-PIECES = st.lists(
-    st.tuples(st.sampled_from([ROWS, ROWS.take(pa.array(range(6)))]), CUTS, CUTS), min_size=1
-)
-
-
-@given(PIECES)
-def test_pieces_of_tables_are_one_below_the_other(pieces: list[tuple[pa.Table, int, int]]) -> None:
-    tables = [table.slice(start, length) for table, start, length in pieces]
-    found = one_below_the_other(tables)
-    found.validate(full=True)
-    assert found.equals(pa.concat_tables(tables))
-
-
-@given(st.sets(st.integers(1, 5)))
-def test_what_was_cut_is_in_one_piece_again(cuts: set[int]) -> None:
-    bounds = [0, *sorted(cuts), 6]
-    found = one_below_the_other([ROWS.slice(a, b - a) for a, b in pairwise(bounds)])
-    assert found.equals(ROWS)
-    assert [column.num_chunks for column in found.columns[:4]] == [1, 1, 1, 1]
-    assert found["RSI"].chunk(0).buffers()[1].address == ROWS["RSI"].chunk(0).buffers()[1].address
 
 
 @given(st.lists(st.datetimes(timezones=st.just(UTC)), max_size=8), CUTS)

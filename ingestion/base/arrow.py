@@ -9,7 +9,7 @@ Arrow's buffers. ``tests/test_start.py`` says which commands must not import pan
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache, reduce
@@ -185,42 +185,6 @@ def has_value(rows: pa.Table) -> pa.ChunkedArray:
 def empty_table(schema: pa.Schema) -> pa.Table:
     """Return a table without rows."""
     return pa.Table.from_batches([], schema=schema)
-
-
-def one_below_the_other(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return the rows of tables of one schema; columns that were cut are in one piece again.
-
-    Nothing is copied. Many short chunks cost more a call than a row.
-
-    Examples
-    --------
-    >>> whole = pa.table({"RSI": [1.5, None, 2.5]})
-    >>> one_below_the_other([whole.slice(0, 2), whole.slice(2)])["RSI"].num_chunks
-    1
-    """
-    whole = pa.concat_tables(tables)
-    return pa.table([_uncut(column) for column in whole.columns], schema=whole.schema)
-
-
-def _uncut(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of numbers or instants in one chunk, if its chunks were cut from one."""
-    chunks = column.chunks
-    if len(chunks) < 2 or not pa.types.is_primitive(column.type):
-        return column
-    buffers, end = chunks[0].buffers(), chunks[0].offset
-    lies_at = _addresses(buffers)
-    for chunk in chunks:
-        if chunk.offset != end or _addresses(chunk.buffers()) != lies_at:
-            return column
-        end += len(chunk)
-    first = chunks[0].offset
-    return pa.chunked_array(
-        [pa.Array.from_buffers(column.type, end - first, buffers, offset=first)]
-    )
-
-
-def _addresses(buffers: Sequence[pa.Buffer | None]) -> list[int | None]:
-    return [None if each is None else each.address for each in buffers]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.base.arrow import from_numpy, one_below_the_other, to_numpy
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.columns import record
 from ingestion.base.instants import MICROSECONDS, to_micros, utc_date
 from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
@@ -212,7 +212,7 @@ def _checked_dates(dataset: Dataset, several: Sequence[pa.Table], schema: pa.Sch
     # The values all at once: a look at a column costs more a call than a row.
     faults = chain(
         *(date_faults(dataset, rows, day) for rows, day in zip(several, days, strict=True)),
-        value_faults(dataset, one_below_the_other(several)),
+        value_faults(dataset, pa.concat_tables(several)),
     )
     if (fault := next(faults, None)) is not None:
         raise ValueError(f"{dataset.name} {fault}")

@@ -30,8 +30,6 @@ LARGEST = sys.float_info.max
 """The largest finite number: the bound of a column that must only be finite."""
 _MICROSECONDS = 1e6
 _ROUNDING = 1e-9
-_FEW = 16_384
-"""Rows of which a column takes 128 KiB."""
 FAILED = "failed"
 """Column of quarantined rows: the names of the checks that the row broke."""
 
@@ -154,9 +152,9 @@ def is_sum(identity: Identity, tolerance: float) -> Rule:
         return Numbers(values, valid)
 
     def broken(rows: pa.Table) -> Mask:
-        # A few rows at a time: what is made on the way stays in the processor's cache.
+        # A date at a time: what is made on the way stays in the processor's cache.
         masks = [np.zeros(0, dtype=bool)]
-        for chunk in rows.select(columns).to_batches(_FEW):
+        for chunk in rows.select(columns).to_batches():
             values, valid = residual(chunk)
             masks.append(valid & ~(np.abs(values) <= tolerance))
         return np.concatenate(masks)

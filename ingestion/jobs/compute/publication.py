@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
-from ingestion.base.arrow import from_numpy, one_below_the_other
+from ingestion.base.arrow import from_numpy
 from ingestion.base.progress import watched
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.compute.all_bars import Months
@@ -205,7 +205,7 @@ class GroupWriter:
         history = {day: rows for day, rows in changed.items() if rows.num_rows and day != served}
         if history:
             # All at once: the rules cost more a call than a row.
-            stopped = screen(group, one_below_the_other([*history.values()])).quarantined
+            stopped = screen(group, pa.concat_tables(history.values())).quarantined
             write_quarantine(self._project.lakehouse, group, stopped, self._run.id)
             for day, rows in history.items():
                 yield day, screen(group, rows).accepted if stopped.num_rows else rows
