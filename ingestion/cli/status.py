@@ -178,11 +178,14 @@ def _bars_lines(bars: BarsStatus) -> Iterator[str]:
 
 def _store_line(report: StatusReport) -> str:
     load, stores = report.load, report.stores
+    unreadable = ": CANNOT BE READ" if stores.is_unreadable else ""
     if load is None:
-        return "online store: nothing was ever materialized"
+        return f"online store{unreadable or ': nothing was ever materialized'}"
     line = f"online store as of {minute(load.until)}, {age(load.age)} ago"
     if stores.online is None:
         return f"{line}; not looked at, it is of another kind"
+    if unreadable:
+        return f"{line}{unreadable}"
     if not stores.has_online:
         return f"{line}: {stores.online} IS MISSING"
     views = [

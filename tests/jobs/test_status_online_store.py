@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def test_a_store_that_is_no_database_is_told(lakehouse: Project):
     (problem,) = status(lakehouse).problems
     assert "cannot be read" in problem
     assert "run `tvfeast rebuild`" in problem
+    assert "ago: CANNOT BE READ" in status_text(status(lakehouse))
+
+
+def test_of_a_copied_project_a_store_that_is_no_database_is_told_though_nothing_was_loaded(
+    lakehouse: Project, at
+):
+    copy = replace(lakehouse, folder=lakehouse.folder.with_name("copy"))
+    shutil.copytree(lakehouse.folder, copy.folder)
+    path = copy.folder / "data" / "online.db"
+    path.write_bytes(b"no database" * 500)
+    expected = (
+        f"the online store {path} cannot be read (file is not a database); run `tvfeast rebuild`"
+    )
+    assert status(copy).problems == (expected,)
+    assert "online store: CANNOT BE READ" in status_text(status(copy))
+    # With history alone nothing else is past a limit.
+    shutil.rmtree(lakehouse.lakehouse_at / "features" / GROUP.name)
+    (lakehouse.lakehouse_at / "_runs" / "run-1" / SNAPSHOT).unlink()
+    at(EVENING + 60 * DAY)
+    assert status(copy).problems == (expected,)
+    path.unlink()
+    assert status(copy).problems == ()
 
 
 def test_valid_and_expired_rows_are_told_apart(lakehouse: Project, at):

@@ -65,7 +65,7 @@ def look(path: Path, windows: Mapping[str, Window]) -> dict[str, TableContent] |
                 if _file_id(path) == before:
                     return {table: TableContent(*counts) for table, counts in found.items()}
     except (sqlite3.DatabaseError, OSError) as error:
-        raise FeastRepositoryError(f"{path} cannot be read ({error})") from error
+        raise FeastRepositoryError(f"the online store {path} cannot be read ({error})") from error
     raise FeastRepositoryError(f"{path} cannot be read: it is being written without a pause")
 
 

@@ -259,9 +259,9 @@ def _problems(
     for group in report.groups:
         yield from _group_problems(group, report.bars)
     yield from (str(each) for each in report.unpromoted if not _is_history(each, report))
-    if report.load is None:
+    if report.load is None and not report.stores.is_unreadable:
         yield "nothing was ever materialized: run `tvfeast materialize`"
-    elif report.load.age > max_age:
+    elif report.load is not None and report.load.age > max_age:
         yield f"the online store is as of {report.load.age} ago, more than {max_age}"
     held_back = len(report.held_back)
     if limits.max_held_back is not None and held_back > limits.max_held_back:

@@ -57,6 +57,11 @@ class StoreStatus:
     unreadable: str | None = None
     """Why nobody could look."""
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether there is an online store, and nobody can read it."""
+        return self.has_online and self.unreadable is not None
+
 
 def last_load(loads: Mapping[str, LastLoad], at: datetime) -> Load | None:
     """Return the newest of the groups' loads."""
@@ -101,7 +106,13 @@ def look_at_stores(project: Project, at: datetime) -> StoreStatus:
 
 
 def store_problems(loads: Mapping[str, LastLoad], stores: StoreStatus) -> Iterator[str]:
-    """Yield where the stores are not what the last loads left, each with what to do."""
+    """Yield where the stores are not what the last loads left, each with what to do.
+
+    A store that cannot be read is named without a load, too: a copied project has its file.
+    """
+    if stores.is_unreadable:
+        yield f"{stores.unreadable}; run `tvfeast rebuild`"
+        return
     if not loads:
         return
     if stores.unreadable:
