@@ -17,17 +17,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any, TypeVar
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import some_of
 from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_files
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.runs.receipt_file import ended_before, receipt_told, told_by
+from ingestion.lakehouse.run_files import written_by_runs
+from ingestion.runs.receipt_file import ended_before, told_by
 
 RECEIPT_FILE = "import_bars.json"
 """The first import of a run; :func:`import_file` names the further ones, which flows have."""
 Told = TypeVar("Told")
+_AT_ONCE = 16
 _NAMED = 3
 """How many files a message names."""
 
@@ -85,11 +88,15 @@ def next_import(lakehouse: Lakehouse, run_id: str) -> int:
 
 def import_files(lakehouse: Lakehouse) -> Iterator[RunFile]:
     """Yield the receipts of all imports, the newest first."""
-    for first in run_files(lakehouse, RECEIPT_FILE):
-        if first._replace(name=import_file(2)).exists():
-            count = next_import(lakehouse, first.run_id)
-            yield from (first._replace(name=import_file(n)) for n in range(count - 1, 1, -1))
-        yield first
+    firsts = run_files(lakehouse, RECEIPT_FILE)
+    # Some at once, of which an object store can be asked at the same time; few runs are imports.
+    while some := {file.key.rpartition("/")[0]: file for file in islice(firsts, _AT_ONCE)}:
+        has_several = {*lakehouse.having(some, import_file(2))}
+        for folder, first in some.items():
+            if folder in has_several:
+                count = next_import(lakehouse, first.run_id)
+                yield from (first._replace(name=import_file(n)) for n in range(count - 1, 1, -1))
+            yield first
 
 
 def imports_told(
@@ -137,7 +144,7 @@ def half_imports(
             verdict,
             files,
             request.get("bar_source"),
-            _came_after_whole_ones(receipt),
+            receipt.get("whole_before", False),
         )
         # An import that died before its first part has changed nothing.
         written = len(read_ledger(lakehouse, told.run_id)) - receipt.get("parts_before", 0)
@@ -154,10 +161,6 @@ def half_imports(
         if each.whole_before:  # flows import each day: nobody need read the receipts of years
             break
     return half
-
-
-def _came_after_whole_ones(receipt: dict[str, Any]) -> bool:
-    return bool(receipt.get("whole_before", False))
 
 
 def are_whole(lakehouse: Lakehouse) -> bool:
@@ -187,16 +190,12 @@ def whole_imports(lakehouse: Lakehouse) -> Iterator[None]:
     GateRefused
         If an import is half done, or another one has begun by the end.
     """
+    ended = written_by_runs(lakehouse)  # they begin nothing any more
 
     def begun() -> set[tuple[str, str]]:
-        found = set()
-        for file in import_files(lakehouse):
-            # The first part may come long after the receipt: many bars may be stored already.
-            if read_ledger(lakehouse, file.run_id):
-                found.add((file.run_id, file.name))
-            if receipt_told(file, _came_after_whole_ones, lambda _: None):
-                break  # those before it had ended
-        return found
+        # The first part may come long after the receipt: many bars of a file may be stored already.
+        files = ((receipt.run_id, receipt.name) for receipt in import_files(lakehouse))
+        return {each for each in files if each[0] not in ended and read_ledger(lakehouse, each[0])}
 
     before = begun()
     refuse_half_imports(lakehouse)
