@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
-from ingestion.base.arrow import memory_of_the_system
+from ingestion.base.memory import memory_of_the_system
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.panel import read_panel

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -80,31 +77,3 @@ def test_rows() -> None:
     assert to_rows(pa.Table.from_pylist(rows, schema=schema)) == rows
     assert to_rows(empty_table(schema)) == []
     assert empty_table(schema).equals(schema.empty_table())
-
-
-_ARRAYS = """
-import resource, sys
-import numpy as np
-from ingestion.base.arrow import memory_of_the_system
-
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-def work():
-    for _ in range(10):
-        several = [np.ones(1 << 17) for _ in range(40)]
-        del several
-
-with memory_of_the_system():
-    work()
-    before = faults()
-    work()
-    print(faults() - before)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="GNU's C library has it")
-def test_memory_that_arrays_had_is_not_cleared_again_for_the_next_ones():
-    done = subprocess.run([sys.executable, "-c", _ARRAYS], capture_output=True, check=True)
-    # A page is 4 KiB, and the ten times forty arrays have 100,000 of them.
-    assert int(done.stdout) < 1_000

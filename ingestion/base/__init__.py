@@ -6,7 +6,7 @@
 ``loading``      runs a project's Python files by their path
 ``reading``      files and folders that other processes replace meanwhile
 ``locks``        locks of folders
-``spill``        rows that do not fit in memory
+``spill``        rows that do not fit in memory; ``memory`` for many arrays of some megabytes
 ``wording``      the first few of many things, in messages
 ``store_files``  where Feast's two files are
 """

@@ -9,10 +9,9 @@ Arrow's buffers. ``tests/test_start.py`` says which commands must not import pan
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
 from datetime import datetime
-from functools import cache, reduce
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,51 +184,3 @@ def has_value(rows: pa.Table) -> pa.ChunkedArray:
 def empty_table(schema: pa.Schema) -> pa.Table:
     """Return a table without rows."""
     return pa.Table.from_batches([], schema=schema)
-
-
-@contextmanager
-def memory_of_the_system() -> Iterator[None]:
-    """Let Arrow take its memory from where NumPy has it, and keep what is freed; also a decorator.
-
-    Arrow's own pool returns large blocks at once, and GNU's C library what is free at the end of
-    its heap; the kernel clears each page again that it hands out. Where arrays of some megabytes
-    come and go all the time, that is a good part of the CPU time. What the C library keeps stays
-    with the process afterwards: :data:`_KEPT` bytes at most.
-
-    Examples
-    --------
-    >>> with memory_of_the_system():
-    ...     pa.default_memory_pool().backend_name
-    'system'
-    """
-    _keep_what_is_freed()
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(before)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of ``mallopt``, from <malloc.h>."""
-_KEPT = 128 << 20
-_FROM_THE_HEAP = 32 << 20
-"""Larger blocks come from the kernel, each by itself; the C library takes no larger number."""
-
-
-@cache
-def _keep_what_is_freed() -> None:
-    """Let the C library keep freed memory from the first array on, where it would learn it slowly.
-
-    A ``backfill`` of 10,000 symbols × 252 days has 55,000 page faults so, and 152,000 without; that
-    is 0.3 of 1.6 s of the kernel's time, 2 % of all CPU time, for 13 MB more at the peak (medians
-    of three, in turn). No result depends on it: without a gain it can go.
-    """
-    import ctypes
-
-    # Only GNU's C library has this, and the others need not.
-    with suppress(AttributeError, OSError):
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_M_MMAP_THRESHOLD, _FROM_THE_HEAP)
-        set_option(_M_TRIM_THRESHOLD, _KEPT)

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import memory_of_the_system
 from ingestion.base.errors import InputError
 from ingestion.base.executors import Engine, run
+from ingestion.base.memory import memory_of_the_system
 from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
 from ingestion.catalog import OHLCV_1D

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
-from ingestion.base.arrow import memory_of_the_system
 from ingestion.base.errors import InputError
 from ingestion.base.executors import engine_of
+from ingestion.base.memory import memory_of_the_system
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
 from ingestion.formulas.planning import plan_of
