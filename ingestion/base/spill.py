@@ -26,7 +26,6 @@ from ingestion.base.ordered import runs, stable_order
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 BYTES_IN_MEMORY = 24 << 20
 _LONG = 64
 """Rows of one number, on an average, that are not sorted beforehand."""

@@ -188,5 +188,5 @@ def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:
     results = {name: np.empty(panel.size) for name in named}
     for block in panel.blocks():
         for name, matrix in evaluate(block.bars, named.values()):
-            results[name][block.rows] = block.layout.rows(matrix)
+            results[name][block.rows] = block.by_row(matrix)
     return panel.table(results)

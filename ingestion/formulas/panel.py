@@ -39,51 +39,6 @@ Larger blocks fall out of the processor's cache, smaller ones pay the loop over 
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the rows of some symbols, one symbol after the other, are in matrices [bar, symbol]."""
-
-    lengths: NDArray[np.int64]
-    """How many rows each symbol has."""
-
-    def matrix(self, values: NDArray[Number], behind: float) -> NDArray[Number]:
-        """Return the values of rows as a matrix.
-
-        Parameters
-        ----------
-        behind
-            What stands behind a symbol's last bar.
-        """
-        if self.is_even:
-            return np.ascontiguousarray(values.reshape(len(self.lengths), -1).T)
-        shape = (int(self.lengths.max()), len(self.lengths))
-        matrix = np.full(shape, behind, dtype=values.dtype)
-        matrix.reshape(-1)[self.cells] = values
-        return matrix
-
-    def rows(self, matrix: NDArray[Number]) -> NDArray[Number]:
-        """Return the values of a matrix by row."""
-        return matrix.T.reshape(-1) if self.is_even else matrix.reshape(-1)[self.cells]
-
-    @property
-    def size(self) -> int:
-        """How many cells a matrix has."""
-        return int(self.lengths.max(initial=0)) * len(self.lengths)
-
-    @cached_property
-    def is_even(self) -> bool:
-        """Whether all symbols have as many rows."""
-        return bool(len(self.lengths) and (self.lengths == self.lengths[0]).all())
-
-    @cached_property
-    def cells(self) -> NDArray[np.int64]:
-        """Where in a matrix, flattened, each row is."""
-        symbols, starts = len(self.lengths), np.cumsum(self.lengths) - self.lengths
-        column = np.repeat(np.arange(symbols), self.lengths)
-        bar = np.arange(len(column)) - starts[column]
-        return bar * symbols + column
-
-
-@dataclass(frozen=True)
 class Block:
     """What formulas give for some of a panel's symbols."""
 
@@ -135,8 +90,10 @@ class BarBlock(NamedTuple):
     """As :attr:`Block.at`."""
     bars: Bars
     """Their matrices."""
-    layout: Layout
-    """Where in a matrix each of the rows is."""
+
+    def by_row(self, matrix: NDArray[Number]) -> NDArray[Number]:
+        """Return the values of a matrix by row: one symbol after the other."""
+        return matrix.T[self.at.T >= 0]
 
 
 @dataclass(frozen=True)
@@ -188,10 +145,8 @@ class Panel:
         """
         for symbols in self._blocks() if before is None else [slice(0, len(self.symbols))]:
             rows = slice(int(self.starts[symbols.start]), int(self.starts[symbols.stop]))
-            layout = Layout(np.diff(self.starts[symbols.start : symbols.stop + 1]))
-            at = self._at(symbols, rows, layout)
-            bars = self._bars(symbols, at, before or {})
-            yield BarBlock(self.symbols[symbols], rows, at, bars, layout)
+            at = self._at(symbols, rows)
+            yield BarBlock(self.symbols[symbols], rows, at, self._bars(symbols, at, before or {}))
 
     def table(self, values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
         """Return a column per name beside the rows' keys; null where a value is not finite."""
@@ -217,29 +172,30 @@ class Panel:
             last += 1
         return last
 
-    def _at(self, symbols: slice, rows: slice, layout: Layout) -> NDArray[np.intp]:
+    def _at(self, symbols: slice, rows: slice) -> NDArray[np.intp]:
         if self.sorted_rows is None:
             first = np.arange(0, self.size, len(self.symbols))
             return first[:, None] + np.arange(symbols.start, symbols.stop)
-        return layout.matrix(self.sorted_rows[rows], -1)
+        lengths = np.diff(self.starts[symbols.start : symbols.stop + 1])
+        at = np.full((int(lengths.max(initial=0)), len(lengths)), -1, dtype=np.intp)
+        at.T[np.arange(len(at)) < lengths[:, None]] = self.sorted_rows[rows]
+        return at
 
     def _bars(
         self, symbols: slice, at: NDArray[np.intp], before: Mapping[str, NDArray[Any]]
     ) -> Bars:
-        behind_last = at < 0
-
         def matrix(values: NDArray[Number], behind: float) -> NDArray[Number]:
             if self.sorted_rows is None:  # they lie as in a matrix of all symbols
                 own = values.reshape(-1, len(self.symbols))[:, symbols]
                 return np.ascontiguousarray(own) if values.dtype == np.float64 else own
             cells = values.take(at)
-            cells[behind_last] = behind
+            cells[at < 0] = behind
             return cells
 
         missing = self.times.get("missing_from")
         if missing is None and before and (before["gap_before"] < NO_GAP).any():
             missing = np.full(self.size, NONE_MISSING)
-        elif missing is not None and not before and not missing.take(at)[~behind_last].any():
+        elif missing is not None and not before and not missing.take(at[at >= 0]).any():
             missing = None
         return Bars(
             **{name: matrix(each, np.nan) for name, each in self.values.items()},

@@ -120,7 +120,8 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
     panel_keys = bar_keys(codes_in(names, panel.symbol), panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
     befores: list[NDArray[np.float64]] = []
-    for _, rows, _, block, layout in panel.blocks():
+    for each in panel.blocks():
+        by_row, block, rows = each.by_row, each.bars, each.rows
         at = np.searchsorted(keys[order], panel_keys[rows])
         at = np.minimum(at, len(keys) - 1)
         asked = keys[order][at] == panel_keys[rows]
@@ -129,12 +130,12 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
         for name, vote in votes(block):
             sums += vote.value
             cut[name] = Vote(
-                layout.rows(vote.value.astype(np.int64))[asked].astype(np.int8),
-                layout.rows(vote.defined.astype(np.int64))[asked].astype(np.bool_),
-                tuple(layout.rows(each)[asked] for each in readings(name, vote, block.close)),
+                by_row(vote.value.astype(np.int64))[asked].astype(np.int8),
+                by_row(vote.defined.astype(np.int64))[asked].astype(np.bool_),
+                tuple(by_row(each)[asked] for each in readings(name, vote, block.close)),
             )
         found.append((order[at[asked]], cut))
-        befores.append(np.nan_to_num(layout.rows(shift(sums, 1))[asked]))
+        befores.append(np.nan_to_num(by_row(shift(sums, 1))[asked]))
     place_of = np.concatenate([rows for rows, _ in found])
     cast = {
         name: np.concatenate([each[name].value for _, each in found]).astype(np.int64)
